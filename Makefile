@@ -1,0 +1,46 @@
+# Thin on purpose: every target is one command you could type yourself.
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+PYTHON := .venv/bin/python
+PACKAGES := runtime/kaas gpu-pool/kaas_pool cuda-emulator/kaas_emulator action-proxy/kaas_proxy local/kaas_local cli/kaas_cli
+CODE := $(wildcard $(PACKAGES) scripts benchmarks examples tests)
+
+.PHONY: help setup demo test test-all lint up down bench gpu-check lock clean
+
+help:  ## Show this list
+	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+
+setup:  ## Make .venv with everything in it, .venv/bin/kaas included (KAAS_PYTHON picks the interpreter)
+	@bash scripts/setup.sh
+
+demo: setup  ## Start the whole stack here, run kernel actions from S3 to S3, check them, stop
+	@.venv/bin/kaas demo
+
+test: setup  ## Unit, contract and integration tests
+	$(PYTHON) -m pytest $(ARGS)
+
+test-all: setup  ## Everything, slow and end-to-end tests included
+	$(PYTHON) -m pytest --slow $(wildcard tests/unit tests/contract tests/integration tests/e2e tests/gpu) $(ARGS)
+
+lint: setup  ## ruff and mypy, as strict as they go
+	$(PYTHON) -m ruff check
+	$(PYTHON) -m ruff format --check
+	$(PYTHON) -m mypy $(CODE)
+
+up: setup  ## Start the object store and the GPU pool on this machine
+	@.venv/bin/kaas up
+
+down:  ## Stop them
+	@.venv/bin/kaas down
+
+bench: setup  ## Measure what this machine can measure
+	$(PYTHON) benchmarks/run.py $(ARGS)
+
+gpu-check:  ## Check a machine with an NVIDIA driver; WHEELS=dir works with no network
+	@WHEELS="$(WHEELS)" bash scripts/gpu-check.sh
+
+lock:  ## Regenerate the lock files from pyproject.toml
+	@bash scripts/lock.sh
+
+clean:  ## Remove what setup and the tools made in this folder
+	rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
