@@ -1,4 +1,4 @@
-"""Frames between the pool's processes: JSON objects and descriptors over `SOCK_SEQPACKET` (docs/contracts.md, "Frames").
+"""Frames between the pool's processes: JSON and descriptors over `SOCK_SEQPACKET` (docs/contracts.md, "Frames").
 
 `Link` is one end of a connection and works on blocking and non-blocking sockets alike; `AsyncLink` drives one from an
 asyncio loop. A frame is a dict with a `type`; the version is added and checked here. Received descriptors belong to
