@@ -1,0 +1,267 @@
+"""The pool's HTTP contract from the caller's side (docs/contracts.md, "HTTP, version 1").
+
+    client = PoolClient("http://127.0.0.1:7233", bearer(token))
+    invocation = client.invoke(bundle_bytes, {"x": "s3://data/x.npy", "a": 2})
+
+Every call may be repeated without harm (uploads go by digest, invocations by id), so a connection that is refused or
+lost is tried again for a few seconds before it becomes `pool_unreachable`: that outlasts a restart of the pool's front.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import time
+import uuid
+from collections.abc import Mapping
+from dataclasses import replace
+from types import TracebackType
+from typing import Any
+from urllib.parse import urlsplit
+
+import urllib3
+from urllib3.exceptions import ConnectTimeoutError, HTTPError, ProtocolError, ReadTimeoutError, SSLError
+from urllib3.util import Timeout
+
+from kaas.errors import CallerError, KaasError, PlatformError
+from kaas.messages import DEFAULT_BUDGET_MS, MAX_BUDGET_MS, Invocation, InvocationRequest
+
+#: How long a refused or lost connection is tried again: a front is back within 3 s of its death (docs/numbers.md, P9).
+RECONNECT_SECONDS = 5.0
+
+#: Beyond the wait: an endless kernel is killed 2 s after the budget, and its answer has to travel.
+GRACE_SECONDS = 5.0
+
+#: For everything that computes nothing.
+STATUS_SECONDS = 10.0
+
+#: The compiler's own limit is 60 s of processor time per source; several sources may be compiled, on a busy machine.
+UPLOAD_SECONDS = 300.0
+
+_CONNECT_SECONDS = 3.0
+_FIRST_PAUSE_SECONDS = 0.05
+_LAST_PAUSE_SECONDS = 0.5
+
+#: A request that takes the front down with it is not sent for ever.
+_MAX_LOST = 3
+
+
+def bearer(token: str) -> str:
+    """The `Authorization` header of a pool token."""
+    return f"Bearer {token}"
+
+
+def basic(api_key: str) -> str:
+    """The `Authorization` header of an OpenWhisk key, `user:password`."""
+    return f"Basic {base64.b64encode(api_key.encode()).decode()}"
+
+
+def digest_of(content: bytes) -> str:
+    """The digest by which the pool knows a bundle of exactly these bytes."""
+    return f"sha256:{hashlib.sha256(content).hexdigest()}"
+
+
+class PoolClient:
+    """A connection to one pool under one identity; safe for use by several threads.
+
+    Every method raises KaasError: what the pool answered, or `pool_unreachable`.
+    """
+
+    def __init__(self, url: str, authorization: str | None = None, *, reconnect_s: float = RECONNECT_SECONDS) -> None:
+        """`authorization` is the header's value (see `bearer` and `basic`); `reconnect_s` is 0 for who only looks."""
+        parts = urlsplit(url)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise PlatformError(
+                "pool_unreachable",
+                f"the pool's address {url!r} is not a URL",
+                hint="KAAS_POOL_URL looks like http://127.0.0.1:7233",
+            )
+        self.url = url.rstrip("/")
+        self._authorization = authorization
+        self._reconnect_s = reconnect_s
+        self._http = urllib3.PoolManager(num_pools=1, maxsize=16)
+
+    def acting_as(self, authorization: str | None) -> PoolClient:
+        """The same connections under another identity."""
+        other = PoolClient.__new__(PoolClient)
+        other.url, other._http, other._reconnect_s = self.url, self._http, self._reconnect_s
+        other._authorization = authorization
+        return other
+
+    def __enter__(self) -> PoolClient:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the idle connections."""
+        self._http.clear()
+
+    def put_bundle(self, content: bytes, *, timeout_s: float = UPLOAD_SECONDS) -> dict[str, Any]:
+        """Upload a zip or a manifest's text; the pool checks and compiles it before it answers."""
+        kind = "application/zip" if content.startswith(b"PK") else "application/yaml"
+        return self._json("PUT", f"/v1/bundles/{digest_of(content)}", content, kind, timeout_s=timeout_s)
+
+    def invoke(
+        self,
+        bundle: bytes | str,
+        arguments: Mapping[str, Any],
+        *,
+        id: str | None = None,
+        budget_ms: int = DEFAULT_BUDGET_MS,
+        wait_ms: int | None = None,
+        timeout_s: float | None = None,
+    ) -> Invocation:
+        """Start an invocation and wait for it.
+
+        `bundle` is a digest, or the bundle itself: then it is uploaded if the pool does not know it. Without `wait_ms`
+        the call waits until the invocation has ended. `timeout_s` bounds the whole call, an upload included (default:
+        the wait and some grace); giving up cancels the invocation.
+        """
+        content, digest = (bundle, digest_of(bundle)) if isinstance(bundle, bytes) else (None, bundle)
+        wait = min(budget_ms + round(GRACE_SECONDS * 1000), MAX_BUDGET_MS) if wait_ms is None else wait_ms
+        limit = wait / 1000 + GRACE_SECONDS if timeout_s is None else timeout_s
+        started = time.monotonic()
+
+        def spent_ms() -> int:
+            return round((time.monotonic() - started) * 1000)
+
+        def left_s() -> float:
+            return max(0.0, limit - spent_ms() / 1000)
+
+        request = InvocationRequest(digest, arguments, id or uuid.uuid4().hex, budget_ms, wait)
+        try:
+            try:
+                return self._invoke(request, left_s())
+            except KaasError as error:
+                if error.code != "bundle_unknown" or content is None:
+                    raise
+            self.put_bundle(content, timeout_s=left_s())
+            budget_left = budget_ms - spent_ms()
+            if budget_left > 0:
+                return self._invoke(replace(request, budget_ms=budget_left), left_s())
+        except _Unanswered as error:
+            if spent_ms() < budget_ms:
+                raise
+            raise _late(budget_ms, "before the pool answered") from error
+        raise _late(budget_ms, "while the pool checked and compiled the bundle")
+
+    def _invoke(self, request: InvocationRequest, timeout_s: float) -> Invocation:
+        body = json.dumps(request.to_json(), separators=(",", ":"), ensure_ascii=False).encode()
+        return Invocation.from_json(self._json("POST", "/v1/invocations", body, timeout_s=timeout_s))
+
+    def get(self, id: str) -> Invocation:
+        """The state, result or error, and story of one of the tenant's invocations."""
+        return Invocation.from_json(self._json("GET", f"/v1/invocations/{id}"))
+
+    def cancel(self, id: str) -> Invocation:
+        """Cancel an invocation; what has ended stays as it is."""
+        return Invocation.from_json(self._json("DELETE", f"/v1/invocations/{id}"))
+
+    def status(self, what: str) -> dict[str, Any]:
+        """One of the pool's views: `devices`, `cache`, `queues` or `tenants`."""
+        return self._json("GET", f"/v1/{what}")
+
+    def purge(self) -> int:
+        """Drop the tenant's idle cache entries; returns the bytes freed."""
+        return int(self._json("POST", "/v1/cache/purge", b"{}")["bytes"])
+
+    def ready(self) -> None:
+        """Return if the pool would serve an invocation now, else raise what it says is missing."""
+        self._json("GET", "/healthz/ready")
+
+    def _json(
+        self,
+        method: str,
+        path: str,
+        body: bytes | None = None,
+        kind: str = "application/json",
+        *,
+        timeout_s: float = STATUS_SECONDS,
+    ) -> dict[str, Any]:
+        headers = {"Accept": "application/json"}
+        if body is not None:
+            headers["Content-Type"] = kind
+        if self._authorization is not None:
+            headers["Authorization"] = self._authorization
+        response = self._send(method, path, body, headers, timeout_s)
+        try:
+            answer = json.loads(response.data)
+        except ValueError:
+            answer = None
+        if not isinstance(answer, dict):
+            raise self._unreachable(f"answered {response.status} with something that is not JSON")
+        if 200 <= response.status < 300:
+            return answer
+        error = answer.get("error")
+        if not isinstance(error, dict):
+            raise self._unreachable(f"answered {response.status} without saying why")
+        raise KaasError.from_json(error)
+
+    def _send(
+        self, method: str, path: str, body: bytes | None, headers: Mapping[str, str], timeout_s: float
+    ) -> urllib3.BaseHTTPResponse:
+        deadline = time.monotonic() + timeout_s
+        last_try: float | None = None
+        lost, pause = 0, _FIRST_PAUSE_SECONDS
+        while True:
+            left = max(0.001, deadline - time.monotonic())
+            try:
+                return self._http.request(
+                    method,
+                    f"{self.url}{path}",
+                    body=body,
+                    headers=headers,
+                    retries=False,
+                    timeout=Timeout(connect=min(left, _CONNECT_SECONDS), read=left),
+                )
+            except ReadTimeoutError as error:
+                told = f"took the request and did not answer within {timeout_s:.1f} s"
+                raise self._unreachable(told, _Unanswered) from error
+            except SSLError as error:
+                raise self._unreachable(f"has no certificate this machine trusts: {error}") from error
+            except HTTPError as error:
+                now = time.monotonic()
+                if isinstance(error, ProtocolError):
+                    lost += 1
+                    last_try = None  # it was there, so this is the start of an outage
+                last_try = last_try or now + self._reconnect_s
+                if now + pause > min(last_try, deadline) or lost > _MAX_LOST:
+                    raise self._unreachable(_reason(error)) from error
+            time.sleep(pause)
+            pause = min(2 * pause, _LAST_PAUSE_SECONDS)
+
+    def _unreachable(self, what: str, kind: type[PlatformError] = PlatformError) -> PlatformError:
+        return kind(
+            "pool_unreachable",
+            f"the pool at {self.url} {what}",
+            hint="is the pool running, and is this its address? On one machine `kaas status` tells",
+        )
+
+
+class _Unanswered(PlatformError):
+    """The pool has the request, and the caller's time is up."""
+
+
+def _late(budget_ms: int, when: str) -> CallerError:
+    return CallerError(
+        "budget_exceeded",
+        f"the budget of {budget_ms} ms was spent {when}",
+        hint="give the invocation more time or less work",
+    )
+
+
+def _reason(error: BaseException) -> str:
+    """The operating system's word for a failed connection, if it has one."""
+    if isinstance(error, ProtocolError):
+        return "closed the connection without an answer"
+    if isinstance(error, ConnectTimeoutError):
+        return "did not accept a connection in time"
+    seen: BaseException | None = error
+    while seen is not None:
+        if isinstance(seen, OSError) and seen.strerror:
+            return f"cannot be reached: {seen.strerror.lower()}"
+        seen = seen.__cause__ or seen.__context__
+    return f"cannot be reached: {error}"
