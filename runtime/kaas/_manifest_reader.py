@@ -1,0 +1,168 @@
+"""From a YAML tree to a `Manifest`: keys, types, names, and what each expression may use."""
+
+from __future__ import annotations
+
+import re
+from typing import cast
+
+from kaas import _yaml
+from kaas._graph_reader import GraphReader
+from kaas._names import Scope, check_unique
+from kaas._sections import Section, describe, place, read_expression
+from kaas._yaml import Node
+from kaas.dtypes import DType, find_dtype, parse_scalar
+from kaas.expressions import Expression
+from kaas.manifest import Buffer, Dimension, Io, Manifest, Param
+from kaas.suggest import advise
+
+VERSION = 1
+MAX_DIMENSIONS = 32
+MAX_BUFFERS = 256
+
+_IO = ("in", "out", "inout", "temp", "const")
+_ACTION_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.@ -]{0,127}")
+
+_KEYS = ("kaas", "name", "description", "params", "buffers", "let", "graph")
+_LATER = {
+    "rename": "renaming a previous action's outputs (rename)",
+    "freshness": "freshness other than the default 'always'",
+    "ack": "acknowledging before the store has the outputs (ack)",
+    "cubins": "cubins per architecture",
+    "events": "mapping events to arguments (events)",
+    "rights": "choosing whose store rights default references use (rights)",
+}
+_PARAM_KEYS = ("type", "default", "description")
+_BUFFER_KEYS = ("io", "dtype", "shape", "zero", "from", "description")
+_BUFFER_LATER = {"freshness": "freshness other than the default 'always'"}
+
+
+def read_manifest(data: bytes | str, filename: str) -> Manifest:
+    """Read and check `data`; see Manifest.parse."""
+    top = Section(_yaml.read(data, filename), "", filename, "the manifest")
+    _check_version(top)
+    top.check_keys(_KEYS, _LATER)
+    name = top.text("name", example="name: saxpy")
+    if not _ACTION_NAME.fullmatch(name):
+        raise top.invalid(
+            "name", f"{name!r} cannot name an action", "letters, digits and . _ @ - and spaces, at most 128"
+        )
+    params = {
+        key: _read_param(key, Section(node, f"params.{key}", filename, f"parameter {key!r}"))
+        for key, node in top.named("params", "parameter").items()
+    }
+    buffers = {
+        key: _read_buffer(key, Section(node, f"buffers.{key}", filename, f"buffer {key!r}"))
+        for key, node in top.named("buffers", "buffer").items()
+    }
+    if len(buffers) > MAX_BUFFERS:
+        raise top.invalid("buffers", f"{len(buffers)} buffers; at most {MAX_BUFFERS} are allowed")
+    let_section = top.named("let", "symbol")
+    let_places = {key: place(filename, node.line, f"let.{key}") for key, node in let_section.items()}
+    let = {key: read_expression(node, let_places[key]) for key, node in let_section.items()}
+    check_unique(params, buffers, let_places)
+    scope = Scope(params, buffers, let)
+    scope.check_definitions()
+    graph = GraphReader(filename, scope, let_places)
+    steps = graph.read(top)
+    return Manifest(
+        name=name,
+        description=top.description(),
+        params=params,
+        buffers=buffers,
+        let=let,
+        symbols=scope.symbols,
+        steps=steps,
+        same_shapes=tuple(graph.same_shapes),
+    )
+
+
+def _check_version(top: Section) -> None:
+    node = top.require("kaas", f"kaas: {VERSION}, the version of the manifest")
+    if node.value != VERSION or isinstance(node.value, bool):
+        raise top.invalid(
+            "kaas",
+            f"manifest version {describe(node)} is not known",
+            f"this release reads version {VERSION}: write kaas: {VERSION}",
+        )
+
+
+def _read_param(name: str, section: Section) -> Param:
+    section.check_keys(_PARAM_KEYS)
+    dtype = find_dtype(section.require("type", "{type: float32}").value, section.where("type"))
+    default = None
+    if "default" in section.entries:
+        try:
+            default = parse_scalar(dtype, _plain(section.entries["default"]))
+        except ValueError as reason:
+            raise section.invalid("default", f"the default is no {dtype.name}: {reason}") from None
+    return Param(name, dtype, default, section.description(), section.where())
+
+
+def _plain(node: Node) -> object:
+    if isinstance(node.value, list):
+        return [item.value for item in node.value]
+    return node.value
+
+
+def _read_buffer(name: str, section: Section) -> Buffer:
+    section.check_keys(_BUFFER_KEYS, _BUFFER_LATER)
+    io = section.require("io", "io: in").value
+    if io not in _IO:
+        raise section.invalid(
+            "io",
+            f"{describe(section.entries['io'])} is no direction of a buffer",
+            advise(str(io), _IO, "one of"),
+        )
+    dtype = find_dtype(section.require("dtype", "dtype: float32").value, section.where("dtype"))
+    shape = section.items(
+        "shape",
+        lambda node, path: read_expression(node, place(section.file, node.line, path)),
+        example="shape: [n]",
+    )
+    if len(shape) > MAX_DIMENSIONS:
+        raise section.invalid("shape", f"{len(shape)} dimensions; at most {MAX_DIMENSIONS} are allowed")
+    zero = section.flag("zero")
+    if zero and io not in ("out", "temp"):
+        raise section.invalid(
+            "zero",
+            f"zero clears a buffer before the first step, which would lose what this {io!r} buffer holds",
+            "zero goes with out and temp",
+        )
+    return Buffer(
+        name=name,
+        io=cast("Io", io),
+        dtype=dtype,
+        shape=shape,
+        dimensions=tuple(_dimension(expression) for expression in shape),
+        zero=zero,
+        file=_read_from(section, io, dtype),
+        description=section.description(),
+        where=section.where(),
+    )
+
+
+def _dimension(expression: Expression) -> Dimension:
+    if expression.is_name:
+        return expression.text.strip()
+    if expression.constant is None:
+        return expression
+    return expression.integer({})
+
+
+def _read_from(section: Section, io: str, dtype: DType) -> str | None:
+    if "from" not in section.entries:
+        return None
+    if io != "const":
+        raise section.invalid(
+            "from",
+            f"'from' fixes the contents of a buffer, and an {io!r} buffer's come from the call or the kernels",
+            "declare io: const",
+        )
+    reference = section.text("from", example="from: weights.npy", limit=1024)
+    if "://" in reference:
+        raise section.not_yet("from", "a const fixed to an object by the manifest (from: s3://...)")
+    if reference.lower().endswith(".safetensors") or ".safetensors#" in reference:
+        raise section.not_yet("from", "the format safetensors")
+    if "\\" in reference or any(part in ("", ".", "..") for part in reference.split("/")):
+        raise section.invalid("from", f"{reference!r} is not a path inside the bundle", "for example weights.npy")
+    return reference

@@ -1,0 +1,136 @@
+"""The manifest `kaas.yaml`: what a kernel action takes, gives and does (docs/manifest.md)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal
+
+from kaas.dtypes import DType, TypedScalar
+from kaas.expressions import Expression
+from kaas.graph import CopyStep, FillStep, KernelStep, RepeatStep, Source, Step, walk
+
+Io = Literal["in", "out", "inout", "temp", "const"]
+
+#: A dimension: a fixed extent, the name of a symbol, `let` or parameter, or an expression that is not a bare name.
+Dimension = int | str | Expression
+
+FILE_NAME = "kaas.yaml"
+
+
+@dataclass(frozen=True)
+class Param:
+    """A scalar of the call; `default` is None if the caller must give it."""
+
+    name: str
+    dtype: DType
+    default: TypedScalar | None
+    description: str
+    where: str
+
+
+@dataclass(frozen=True)
+class Buffer:
+    """An array on the device, C-contiguous.
+
+    `shape` is what the author wrote, `dimensions` the same sorted by kind. `zero` clears it before the first step.
+    `file` is the bundled file that a `const` is bound to, None if the caller binds it.
+    """
+
+    name: str
+    io: Io
+    dtype: DType
+    shape: tuple[Expression, ...]
+    dimensions: tuple[Dimension, ...]
+    zero: bool
+    file: str | None
+    description: str
+    where: str
+
+    @property
+    def is_read(self) -> bool:
+        """Whether it has contents before the first step."""
+        return self.io in ("in", "inout", "const")
+
+    @property
+    def is_stored(self) -> bool:
+        """Whether its contents after the last step are a result."""
+        return self.io in ("out", "inout")
+
+    @property
+    def shape_text(self) -> str:
+        """The shape as written, `[n, 2 * m]`."""
+        return f"[{', '.join(dimension.text for dimension in self.shape)}]"
+
+
+@dataclass(frozen=True)
+class SameShape:
+    """Two buffers whose shapes are written differently and must come out equal, and the step that needs it."""
+
+    first: str
+    second: str
+    where: str
+
+
+@dataclass(frozen=True, eq=False)
+class Manifest:
+    """One kernel action, checked as far as it can be without data. Manifests compare by identity.
+
+    `let` keeps the order written, in which each may use those before it. `symbols` are the names that the shapes of
+    inputs give a value to.
+    """
+
+    name: str
+    description: str
+    params: Mapping[str, Param]
+    buffers: Mapping[str, Buffer]
+    let: Mapping[str, Expression]
+    symbols: tuple[str, ...]
+    steps: tuple[Step, ...]
+    same_shapes: tuple[SameShape, ...]
+
+    @staticmethod
+    def parse(data: bytes | str, filename: str = FILE_NAME) -> Manifest:
+        """Read and check a manifest.
+
+        Raises AuthorError: `manifest_invalid`, `unknown_key`, `name_reserved`, `name_duplicate`, `name_unknown`,
+        `expression_invalid`, `not_supported` or `not_supported_yet`, each with the line.
+        """
+        from kaas import _manifest_reader  # It builds the classes of this module.
+
+        return _manifest_reader.read_manifest(data, filename)
+
+    @cached_property
+    def inputs(self) -> tuple[Buffer, ...]:
+        """The buffers a call gives contents to: `in`, `inout`, and `const` without a bundled file."""
+        return tuple(buffer for buffer in self.buffers.values() if buffer.is_read and buffer.file is None)
+
+    @cached_property
+    def outputs(self) -> tuple[Buffer, ...]:
+        """The buffers whose contents a call stores: `out` and `inout`."""
+        return tuple(buffer for buffer in self.buffers.values() if buffer.is_stored)
+
+    @cached_property
+    def kernels(self) -> Mapping[Source, tuple[str, ...]]:
+        """The kernels that each source serves: the units of compiling, in the order written."""
+        units: dict[Source, list[str]] = {}
+        for step in walk(self.steps):
+            if isinstance(step, KernelStep):
+                names = units.setdefault(step.source, [])
+                if step.kernel not in names:
+                    names.append(step.kernel)
+        return {source: tuple(names) for source, names in units.items()}
+
+    @cached_property
+    def written(self) -> frozenset[str]:
+        """The buffers that a fill, a copy or a swap may change; what kernels write, their signatures say."""
+        names: set[str] = set()
+        for step in walk(self.steps):
+            if isinstance(step, FillStep):
+                names.add(step.buffer)
+            elif isinstance(step, CopyStep):
+                names.add(step.target)
+            elif isinstance(step, RepeatStep) and step.swap:
+                names.update(step.swap)
+        return frozenset(names)

@@ -1,0 +1,22 @@
+"""The "did you mean" of every message: the known word nearest to a mistyped one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+_NEAR = 0.6
+
+
+def suggest(word: str, known: Iterable[str]) -> str | None:
+    """Return `did you mean 'x'?` for the nearest of `known`, or None if nothing is near."""
+    import difflib  # Only on the way to an error: importing it costs as much as the rest of a module here.
+
+    lowered = {name.lower(): name for name in known}
+    found = difflib.get_close_matches(word.lower()[:64], list(lowered), n=1, cutoff=_NEAR)
+    return f"did you mean {lowered[found[0]]!r}?" if found else None
+
+
+def advise(word: str, known: Iterable[str], otherwise: str) -> str:
+    """Return the nearest word's suggestion, or `otherwise` followed by all of `known`."""
+    names = list(known)
+    return suggest(word, names) or (f"{otherwise}: {', '.join(names)}" if names else f"{otherwise}: none")
