@@ -100,7 +100,9 @@ def parse_arguments(arguments: Sequence[str]) -> FrontConfig:
     if (given.certificate is None) != (given.key is None):
         parser.error("--certificate and --key go together")
     if given.certificate is None and not is_loopback(given.host) and not given.plaintext:
-        parser.error(f"--host {given.host} is reached from other machines: give --certificate and --key, or --plaintext")
+        parser.error(
+            f"--host {given.host} is reached from other machines: give --certificate and --key, or --plaintext"
+        )
     return FrontConfig(
         state=given.state,
         tokens=given.tokens or given.state / "tokens.json",
