@@ -1,0 +1,136 @@
+"""The order of operations, swaps, and that calls are prepared once per permutation."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kaas.dtypes import Number
+from kaas_pool.operations import Copy, Fill, Leaf, Loop, Operation, Permutation, Varying, walk
+
+START: Permutation = (0, 1, 2)
+
+
+def copy(source: int, target: int) -> Copy:
+    return Copy(source, target, 1)
+
+
+class Recorder:
+    """Prepares a call as (storage read, storage written) and counts how often it is asked to."""
+
+    def __init__(self) -> None:
+        self.prepared: Counter[tuple[Leaf, Permutation]] = Counter()
+
+    def __call__(self, leaf: Leaf, permutation: Permutation) -> tuple[int, int]:
+        self.prepared[leaf, permutation] += 1
+        assert isinstance(leaf, Copy)
+        return permutation[leaf.source], permutation[leaf.target]
+
+    def run(self, *operations: Operation, **names: int) -> tuple[list[tuple[int, int]], Permutation]:
+        end: list[Permutation] = []
+
+        def whole() -> Iterator[tuple[int, int]]:
+            end.append((yield from walk(operations, names, START, self)))
+
+        return list(whole()), end[0]
+
+
+def test_a_sequence_keeps_its_order() -> None:
+    calls, permutation = Recorder().run(copy(0, 1), copy(1, 2))
+    assert calls == [(0, 1), (1, 2)]
+    assert permutation == START
+
+
+def test_a_swap_follows_every_round_the_last_included_and_stays() -> None:
+    recorder = Recorder()
+    calls, permutation = recorder.run(Loop(3, None, (0, 1), (copy(0, 1),)), copy(0, 2))
+    assert calls == [(0, 1), (1, 0), (0, 1), (1, 2)]
+    assert permutation == (1, 0, 2)
+
+
+def test_a_body_without_an_index_is_prepared_once_per_permutation() -> None:
+    recorder = Recorder()
+    recorder.run(Loop(1000, "k", (0, 1), (copy(0, 1), copy(1, 2))))
+    assert len(recorder.prepared) == 4
+    assert set(recorder.prepared.values()) == {1}
+
+
+def test_a_static_loop_in_a_loop_is_prepared_once_per_permutation() -> None:
+    recorder = Recorder()
+    inner = Loop(3, None, (0, 1), (copy(0, 1),))
+    calls, _ = recorder.run(Loop(10, None, (1, 2), (inner, copy(0, 2))))
+    assert len(calls) == 40
+    # Any loop visits at most the six orders of three storages.
+    assert set(recorder.prepared.values()) == {1}
+    assert len(recorder.prepared) <= 12
+
+
+def test_an_operation_of_an_index_is_made_every_round_and_its_neighbours_are_not() -> None:
+    recorder = Recorder()
+    made: list[Mapping[str, Number]] = []
+
+    def make(names: Mapping[str, Number]) -> tuple[Operation, ...]:
+        made.append(dict(names))
+        return (copy(int(names["k"]) % 3, 2),)
+
+    calls, _ = recorder.run(Loop(4, "k", None, (copy(0, 1), Varying(make))), n=7)
+    assert calls == [(0, 1), (0, 2), (0, 1), (1, 2), (0, 1), (2, 2), (0, 1), (0, 2)]
+    assert made == [{"n": 7, "k": k} for k in range(4)]
+    assert recorder.prepared[copy(0, 1), START] == 1
+
+
+def test_a_loop_whose_length_depends_on_the_outer_index() -> None:
+    def make(names: Mapping[str, Number]) -> tuple[Operation, ...]:
+        return (Loop(int(names["i"]), None, (0, 1), (copy(0, 1),)),)
+
+    calls, permutation = Recorder().run(Loop(4, "i", None, (Varying(make),)))
+    assert calls == [(0, 1), (1, 0), (0, 1), (1, 0), (0, 1), (1, 0)]
+    assert permutation == START
+
+
+def test_a_skipped_operation_and_no_rounds_yield_nothing() -> None:
+    calls, permutation = Recorder().run(Loop(2, "k", None, (Varying(lambda names: ()),)), Loop(0, None, (0, 1), ()))
+    assert (calls, permutation) == ([], START)
+
+
+def test_fills_are_prepared_like_all_others() -> None:
+    steps = walk((Fill(1, b"\0", 4),), {}, START, lambda leaf, permutation: (leaf, permutation))
+    assert list(steps) == [(Fill(1, b"\0", 4), START)]
+
+
+bodies = st.recursive(
+    st.tuples(st.integers(0, 2), st.integers(0, 2)).map(lambda pair: copy(*pair)),
+    lambda inner: st.builds(
+        Loop,
+        st.integers(0, 4),
+        st.none(),
+        st.none() | st.tuples(st.integers(0, 2), st.integers(0, 2)),
+        st.lists(inner, max_size=3).map(tuple),
+    ),
+    max_leaves=6,
+)
+
+
+def unrolled(operations: tuple[Operation, ...], storages: list[int]) -> list[tuple[int, int]]:
+    """What the manifest's words say, in the plainest way."""
+    calls = []
+    for operation in operations:
+        if isinstance(operation, Copy):
+            calls.append((storages[operation.source], storages[operation.target]))
+        elif isinstance(operation, Loop):
+            for _ in range(operation.times):
+                calls += unrolled(operation.body, storages)
+                if operation.swap:
+                    first, second = operation.swap
+                    storages[first], storages[second] = storages[second], storages[first]
+    return calls
+
+
+@given(st.lists(bodies, max_size=4).map(tuple))
+def test_any_nesting_equals_the_unrolled_program(operations: tuple[Operation, ...]) -> None:
+    storages = list(START)
+    expected = unrolled(operations, storages)
+    assert Recorder().run(*operations) == (expected, tuple(storages))
