@@ -1,0 +1,247 @@
+"""What survives the front: accepted asynchronous invocations and their outcomes, tenants' bundles, pinned references.
+
+One SQLite file in WAL mode with `synchronous=FULL`. A thread of its own does every write; what is asked for while it
+commits goes into the next transaction, so many callers share one fsync. A write's awaitable is done when it is on disk.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import logging
+import queue
+import sqlite3
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from kaas.messages import Invocation as Answer
+
+#: How long outcomes are kept, in seconds (docs/contracts.md, "HTTP, version 1").
+KEEP_SECONDS = 3600.0
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS bundles (tenant TEXT, digest TEXT, PRIMARY KEY (tenant, digest)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS pins (
+    tenant TEXT, digest TEXT, buffer TEXT, reference TEXT, answer TEXT,
+    PRIMARY KEY (tenant, digest, buffer, reference)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS invocations (
+    tenant TEXT, id TEXT, fingerprint TEXT, accepted REAL, request TEXT, objects TEXT, ended REAL, answer TEXT,
+    PRIMARY KEY (tenant, id)) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS invocations_ended ON invocations (ended);
+"""
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Unfinished:
+    """An accepted invocation without an outcome. `accepted` is wall-clock seconds since the epoch.
+
+    `request` is the body as it came; `objects` are the versions of its inputs that acceptance fixed, by reference.
+    """
+
+    tenant: str
+    id: str
+    fingerprint: str
+    accepted: float
+    request: dict[str, Any]
+    objects: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """An invocation that ended; `ended` is wall-clock seconds since the epoch."""
+
+    tenant: str
+    id: str
+    fingerprint: str
+    ended: float
+    answer: Answer
+
+
+@dataclass(frozen=True)
+class Pin:
+    """The version that a tenant's constant is pinned to; `answer` is the mover's for it."""
+
+    tenant: str
+    digest: str
+    buffer: str
+    reference: str
+    answer: dict[str, Any]
+
+
+_Statement = tuple[str, Sequence[object]]
+_Order = tuple[list[_Statement], "asyncio.Future[None]"]
+
+
+class Journal:
+    """The file, its writing thread, and a connection for reading that belongs to the loop's thread."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        with self._connect() as connection:
+            connection.executescript(_SCHEMA)
+        connection.close()
+        path.chmod(0o600)
+        self._reading = self._connect()
+        self._orders: queue.SimpleQueue[_Order | None] = queue.SimpleQueue()
+        self._loop = asyncio.get_running_loop()
+        self._thread = threading.Thread(target=self._write, name="journal", daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """Finish what was asked for and close the file."""
+        self._orders.put(None)
+        self._thread.join()
+        self._reading.close()
+
+    # Writing: each returns when it is on disk.
+
+    async def accept(self, entry: Unfinished) -> None:
+        """Promise to bring an invocation to an outcome."""
+        await self._order(
+            "INSERT OR REPLACE INTO invocations VALUES (?, ?, ?, ?, ?, ?, NULL, NULL)",
+            (
+                entry.tenant,
+                entry.id,
+                entry.fingerprint,
+                entry.accepted,
+                _dump(entry.request),
+                _dump(entry.objects),
+            ),
+        )
+
+    def record(self, outcomes: Sequence[Outcome]) -> asyncio.Future[None]:
+        """Keep outcomes for `KEEP_SECONDS`."""
+        return self._order_all(
+            [
+                (
+                    "INSERT OR REPLACE INTO invocations VALUES (?, ?, ?, NULL, NULL, NULL, ?, ?)",
+                    (outcome.tenant, outcome.id, outcome.fingerprint, outcome.ended, _dump(outcome.answer.to_json())),
+                )
+                for outcome in outcomes
+            ]
+        )
+
+    async def know_bundle(self, tenant: str, digest: str) -> None:
+        """This tenant has uploaded this bundle."""
+        await self._order("INSERT OR REPLACE INTO bundles VALUES (?, ?)", (tenant, digest))
+
+    async def pin(self, pin: Pin) -> None:
+        """This tenant's constant stays at this version."""
+        await self._order(
+            "INSERT OR REPLACE INTO pins VALUES (?, ?, ?, ?, ?)",
+            (pin.tenant, pin.digest, pin.buffer, pin.reference, _dump(pin.answer)),
+        )
+
+    async def unpin(self, pin: Pin) -> None:
+        """Forget a pinned version."""
+        await self._order(
+            "DELETE FROM pins WHERE tenant = ? AND digest = ? AND buffer = ? AND reference = ?",
+            (pin.tenant, pin.digest, pin.buffer, pin.reference),
+        )
+
+    async def forget_before(self, ended: float) -> None:
+        """Drop outcomes older than `ended` (wall clock)."""
+        await self._order("DELETE FROM invocations WHERE ended < ?", (ended,))
+
+    # Reading: at the start, and for what memory does not hold.
+
+    def unfinished(self) -> list[Unfinished]:
+        """Accepted invocations without an outcome, oldest first."""
+        rows = self._reading.execute(
+            "SELECT tenant, id, fingerprint, accepted, request, objects FROM invocations"
+            " WHERE ended IS NULL ORDER BY accepted"
+        )
+        return [
+            Unfinished(tenant, identifier, fingerprint, accepted, json.loads(request), json.loads(objects))
+            for tenant, identifier, fingerprint, accepted, request, objects in rows
+        ]
+
+    def outcome(self, tenant: str, identifier: str) -> Outcome | None:
+        """The outcome of one invocation, if it is kept."""
+        row = self._reading.execute(
+            "SELECT fingerprint, ended, answer FROM invocations WHERE tenant = ? AND id = ? AND ended IS NOT NULL",
+            (tenant, identifier),
+        ).fetchone()
+        return Outcome(tenant, identifier, row[0], row[1], Answer.from_json(json.loads(row[2]))) if row else None
+
+    def has_outcomes(self) -> bool:
+        """Whether any outcome is kept."""
+        return self._reading.execute("SELECT 1 FROM invocations WHERE ended IS NOT NULL LIMIT 1").fetchone() is not None
+
+    def bundles(self) -> list[tuple[str, str]]:
+        """All (tenant, digest)."""
+        return list(self._reading.execute("SELECT tenant, digest FROM bundles"))
+
+    def pins(self) -> list[Pin]:
+        """All pinned versions."""
+        rows = self._reading.execute("SELECT tenant, digest, buffer, reference, answer FROM pins")
+        return [
+            Pin(tenant, digest, buffer, reference, json.loads(answer))
+            for tenant, digest, buffer, reference, answer in rows
+        ]
+
+    # The writing thread.
+
+    def _connect(self) -> sqlite3.Connection:
+        connection = sqlite3.connect(self._path, timeout=10.0, check_same_thread=False)
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = FULL")
+        return connection
+
+    async def _order(self, statement: str, values: Sequence[object]) -> None:
+        await self._order_all([(statement, values)])
+
+    def _order_all(self, statements: list[_Statement]) -> asyncio.Future[None]:
+        done: asyncio.Future[None] = self._loop.create_future()
+        self._orders.put((statements, done))
+        return done
+
+    def _write(self) -> None:
+        connection = self._connect()
+        with contextlib.closing(connection):
+            ending = False
+            while not ending:
+                batch: list[_Order] = []
+                order = self._orders.get()
+                while True:
+                    if order is None:
+                        ending = True
+                    else:
+                        batch.append(order)
+                    try:
+                        order = self._orders.get_nowait()
+                    except queue.Empty:
+                        break
+                error: sqlite3.Error | None = None
+                try:
+                    with connection:
+                        for statements, _ in batch:
+                            for statement, values in statements:
+                                connection.execute(statement, values)
+                except sqlite3.Error as failed:
+                    _log.error("the journal cannot be written: %s", failed)
+                    error = failed
+                self._settle(batch, error)
+
+    def _settle(self, batch: list[_Order], error: sqlite3.Error | None) -> None:
+        def settle() -> None:
+            for _, done in batch:
+                if done.done():
+                    continue
+                if error is None:
+                    done.set_result(None)
+                else:
+                    done.set_exception(error)
+
+        with contextlib.suppress(RuntimeError):  # The loop is closed: nobody waits any more.
+            self._loop.call_soon_threadsafe(settle)
+
+
+def _dump(value: object) -> str:
+    return json.dumps(value, separators=(",", ":"))
