@@ -11,6 +11,7 @@ from kaas._names import Scope, check_unique
 from kaas._sections import Section, describe, place, read_expression
 from kaas._yaml import Node
 from kaas.dtypes import DType, find_dtype, parse_scalar
+from kaas.errors import AuthorError, CallerError
 from kaas.expressions import Expression
 from kaas.manifest import Buffer, Dimension, Io, Manifest, Param
 from kaas.suggest import advise
@@ -146,7 +147,10 @@ def _dimension(expression: Expression) -> Dimension:
         return expression.text.strip()
     if expression.constant is None:
         return expression
-    return expression.integer({})
+    try:
+        return expression.integer({})
+    except CallerError as error:
+        raise AuthorError("manifest_invalid", error.message, where=error.where) from None
 
 
 def _read_from(section: Section, io: str, dtype: DType) -> str | None:

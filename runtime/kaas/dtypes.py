@@ -172,7 +172,7 @@ def convert(dtype: DType, value: ScalarValue) -> TypedScalar:
                 raise ValueError(f"{value} is not a whole number")
             value = int(value)
         if not dtype.low <= value <= dtype.high:
-            raise ValueError(f"{value} is outside {dtype.name} ({dtype.low} to {dtype.high})")
+            raise ValueError(f"{shorten(value)} is outside {dtype.name} ({dtype.low} to {dtype.high})")
         return TypedScalar(dtype.name, int(value))
     elif kind == "b":
         return TypedScalar("bool", value != 0)
@@ -183,7 +183,7 @@ def convert(dtype: DType, value: ScalarValue) -> TypedScalar:
         number = complex(value)
         packed = struct.unpack(f"<{dtype.code}", struct.pack(f"<{dtype.code}", number.real, number.imag))
     except OverflowError:
-        raise ValueError(f"{value} is too large for {dtype.name}") from None
+        raise ValueError(f"{shorten(value)} is too large for {dtype.name}") from None
     return TypedScalar(dtype.name, complex(packed[0], packed[1]))
 
 

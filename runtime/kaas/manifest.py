@@ -112,14 +112,16 @@ class Manifest:
         return tuple(buffer for buffer in self.buffers.values() if buffer.is_stored)
 
     @cached_property
+    def kernel_steps(self) -> tuple[KernelStep, ...]:
+        """Every launch in the order written, those inside loops included, each once."""
+        return tuple(step for step in walk(self.steps) if isinstance(step, KernelStep))
+
+    @cached_property
     def kernels(self) -> Mapping[Source, tuple[str, ...]]:
         """The kernels that each source serves: the units of compiling, in the order written."""
-        units: dict[Source, list[str]] = {}
-        for step in walk(self.steps):
-            if isinstance(step, KernelStep):
-                names = units.setdefault(step.source, [])
-                if step.kernel not in names:
-                    names.append(step.kernel)
+        units: dict[Source, dict[str, None]] = {}
+        for step in self.kernel_steps:
+            units.setdefault(step.source, {})[step.kernel] = None
         return {source: tuple(names) for source, names in units.items()}
 
     @cached_property

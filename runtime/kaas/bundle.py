@@ -1,0 +1,130 @@
+"""A bundle: what an action is created from. A zip with `kaas.yaml` at its root, or the text of a `kaas.yaml` alone."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+
+from kaas.archive import MAX_BYTES, is_archive, read_archive, read_directory, too_large, write_archive
+from kaas.errors import AuthorError, CallerError
+from kaas.formats import Layout, format_of
+from kaas.manifest import FILE_NAME, Manifest
+from kaas.suggest import suggest
+
+ZIP = "application/zip"
+YAML = "application/yaml"
+
+
+@dataclass(frozen=True, eq=False)
+class Bundle:
+    """An opened bundle.
+
+    `files` maps each file's path to its bytes and is empty for a text. `digest` is `sha256:` and the hex digest of
+    exactly the bytes opened. `layouts` tells where the data of each file that a const is bound to lie; the front
+    needs only these and the manifest to bind a call.
+    """
+
+    manifest: Manifest
+    files: Mapping[str, bytes]
+    digest: str
+    content_type: str
+    layouts: Mapping[str, Layout]
+
+    @staticmethod
+    def open(data: bytes) -> Bundle:
+        """Open a zip or a manifest's text.
+
+        Raises AuthorError: `bundle_invalid`, `bundle_too_large`, `manifest_missing`, `source_missing`, the errors of
+        Manifest.parse, and those of a format for a const's file.
+        """
+        if len(data) > MAX_BYTES:
+            raise too_large(f"the bundle has {len(data)} bytes")
+        digest = f"sha256:{hashlib.sha256(data).hexdigest()}"
+        if is_archive(data):
+            files = read_archive(data)
+            manifest = Manifest.parse(_manifest_of(files))
+            content_type = ZIP
+        else:
+            files = {}
+            manifest = Manifest.parse(_text_of(data))
+            content_type = YAML
+        _check_sources(manifest, files, content_type)
+        return Bundle(manifest, MappingProxyType(files), digest, content_type, _layouts(manifest, files))
+
+    @staticmethod
+    def pack(directory: Path) -> bytes:
+        """The reproducible zip of a folder, checked as `open` checks it; hidden files are left out."""
+        files = read_directory(directory)
+        _manifest_of(files)
+        data = write_archive(files)
+        Bundle.open(data)
+        return data
+
+
+def _manifest_of(files: Mapping[str, bytes]) -> bytes:
+    if FILE_NAME in files:
+        return files[FILE_NAME]
+    elsewhere = sorted(path for path in files if path.endswith((f"/{FILE_NAME}", "kaas.yml")))
+    raise AuthorError(
+        "manifest_missing",
+        f"the bundle has no {FILE_NAME} at its root",
+        hint=f"there is {elsewhere[0]}: zip the contents of its folder, and name it {FILE_NAME}"
+        if elsewhere
+        else f"a bundle is a zip of {FILE_NAME} and the sources it names",
+    )
+
+
+def _text_of(data: bytes) -> str:
+    try:
+        text = data.decode("utf-8")
+    except UnicodeDecodeError:
+        text = "\0"
+    if "\0" in text:
+        raise AuthorError(
+            "bundle_invalid",
+            "the bundle is neither a zip nor the text of a kaas.yaml",
+            hint="it is a gzip: make a .zip instead" if data[:2] == b"\x1f\x8b" else "zip the folder, or kaas build it",
+        )
+    return text
+
+
+def _check_sources(manifest: Manifest, files: Mapping[str, bytes], content_type: str) -> None:
+    for source in manifest.kernels:
+        if source.text is None and source.path not in files:
+            where = next(step.where for step in manifest.kernel_steps if step.source == source)
+            raise _missing(source.path, f"{where}.source", files, content_type)
+    for buffer in manifest.buffers.values():
+        if buffer.file is not None and buffer.file not in files:
+            raise _missing(buffer.file, f"{buffer.where}.from", files, content_type)
+
+
+def _missing(path: str, where: str, files: Mapping[str, bytes], content_type: str) -> AuthorError:
+    if content_type == YAML:
+        hint = "a bundle that is only text has no files: write the source after 'source: |', or make a zip"
+    else:
+        hint = suggest(path, files) or f"the bundle has {', '.join(sorted(files)[:10])}"
+    return AuthorError("source_missing", f"{path!r} is not in the bundle", where=where, hint=hint)
+
+
+def _layouts(manifest: Manifest, files: Mapping[str, bytes]) -> Mapping[str, Layout]:
+    layouts: dict[str, Layout] = {}
+    for buffer in manifest.buffers.values():
+        if buffer.file is None:
+            continue
+        content, where = files[buffer.file], f"{buffer.where}.from"
+        try:
+            layout = format_of(buffer.file).read_layout(content, len(content), buffer.file, where)
+        except CallerError as error:
+            # The same defect in an object is the caller's; in a bundle it is the author's.
+            raise AuthorError("bundle_invalid", error.message, where=where, hint=error.hint) from None
+        if layout.dtype is not None and layout.dtype is not buffer.dtype:
+            raise AuthorError(
+                "bundle_invalid",
+                f"{buffer.file} holds {layout.dtype.name}, and {buffer.name} is declared as {buffer.dtype.name}",
+                where=where,
+            )
+        layouts[buffer.file] = layout
+    return MappingProxyType(layouts)

@@ -1,0 +1,193 @@
+"""References to objects, and the values of a call that may stand in their place.
+
+    s3://bucket/key                    the object's newest version
+    s3://bucket/key?versionId=ID       one version
+    s3://bucket/key?offset=N&size=M    M bytes from byte N on (size may be left out: to the end), read as raw data
+    file:///absolute/path              a file, where a local-file store is configured
+
+Keys are taken literally: nothing is percent-decoded, and a key cannot contain `?`.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+from kaas.dtypes import NON_FINITE, shorten
+from kaas.errors import CallerError
+from kaas.suggest import advise
+
+#: Largest inline value and inline output, in bytes of data.
+MAX_INLINE_BYTES = 64 * 1024
+
+#: S3's own limit on a key, in bytes of UTF-8.
+MAX_KEY_BYTES = 1024
+
+Scheme = Literal["s3", "file"]
+
+_BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,254}")
+_VERSION = re.compile(r"[\x21-\x7e]{1,1024}")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
+_OPTIONS = ("offset", "size", "versionId")
+_FORM = "a reference is s3://bucket/key, for example s3://data/x.npy"
+
+
+@dataclass(frozen=True)
+class Reference:
+    """One object, or a byte range of it. For `file`, `bucket` is empty and `key` the absolute path.
+
+    `offset` and `size` are None where the reference names the whole object; a range without `size` goes to the end.
+    """
+
+    scheme: Scheme
+    bucket: str
+    key: str
+    version: str | None = None
+    offset: int | None = None
+    size: int | None = None
+
+    @staticmethod
+    def parse(text: str, where: str) -> Reference:
+        """Read a reference; raises `reference_invalid`, or `not_supported_yet` for a safetensors file."""
+        scheme, colon, rest = text.partition("://")
+        if not colon or scheme not in ("s3", "file"):
+            raise CallerError("reference_invalid", f"{shorten(text)} is not a reference", where=where, hint=_hint(text))
+        path, question, query = rest.partition("?")
+        bucket, slash, key = path.partition("/")
+        if scheme == "s3":
+            if not _BUCKET.fullmatch(bucket):
+                raise CallerError(
+                    "reference_invalid",
+                    f"{shorten(bucket)} in {shorten(text)} is not a bucket name",
+                    where=where,
+                    hint=_FORM,
+                )
+        else:
+            if bucket:
+                raise CallerError(
+                    "reference_invalid",
+                    f"{shorten(text)} names a host",
+                    where=where,
+                    hint="a file reference has three slashes and an absolute path: file:///data/x.npy",
+                )
+            key = slash + key
+        _check_key(key, text, where)
+        plain = Reference("s3" if scheme == "s3" else "file", bucket, key)
+        return _with_options(plain, query, text, where) if question else plain
+
+    @property
+    def object_id(self) -> str:
+        """The reference of the whole object, version included: what one `stat` answers for."""
+        base = f"s3://{self.bucket}/{self.key}" if self.scheme == "s3" else f"file://{self.key}"
+        return f"{base}?versionId={self.version}" if self.version is not None else base
+
+    @property
+    def is_range(self) -> bool:
+        """Whether only a part of the object is meant."""
+        return self.offset is not None
+
+    def whole(self) -> Reference:
+        """The object that the range is part of."""
+        return replace(self, offset=None, size=None) if self.is_range else self
+
+    def __str__(self) -> str:
+        text = self.object_id
+        for name, value in (("offset", self.offset), ("size", self.size)):
+            if value is not None:
+                text += f"{'&' if '?' in text else '?'}{name}={value}"
+        return text
+
+
+@dataclass(frozen=True)
+class InlineValue:
+    """A value given in the call itself: a number, a list, or `{"base64": ...}`, not yet decoded."""
+
+    value: Any
+
+
+def parse_input(value: object, where: str) -> Reference | InlineValue:
+    """What an input's argument stands for; raises `reference_invalid` or `argument_invalid`."""
+    if isinstance(value, str):
+        return InlineValue(value) if value.lower() in NON_FINITE else Reference.parse(value, where)
+    if isinstance(value, dict) and "base64" not in value:
+        raise CallerError(
+            "argument_invalid",
+            f"{shorten(value)} is no input",
+            where=where,
+            hint='an input is a reference, a number, a list, or {"base64": "..."}',
+        )
+    if value is None:
+        raise CallerError("argument_invalid", "null is no input", where=where, hint=_FORM)
+    return InlineValue(value)
+
+
+def _check_key(key: str, text: str, where: str) -> None:
+    problem = None
+    if not key.strip("/"):
+        problem = "has no key"
+    elif key.endswith("/"):
+        problem = "ends in a slash: it names a folder, not an object"
+    elif _CONTROL.search(key):
+        problem = "has a control character in its key"
+    elif len(key.encode()) > MAX_KEY_BYTES:
+        problem = f"has a key of more than {MAX_KEY_BYTES} bytes"
+    elif "." in key and any(part in (".", "..") for part in key.split("/")):
+        problem = "has a part '.' or '..' in its key"
+    if problem:
+        raise CallerError("reference_invalid", f"{shorten(text)} {problem}", where=where, hint=_FORM)
+    if ".safetensors" in key and (key.endswith(".safetensors") or ".safetensors#" in key):
+        raise CallerError(
+            "not_supported_yet",
+            f"{shorten(text)}: this release does not read the format safetensors yet",
+            where=where,
+            hint="give a byte range, ?offset=N&size=M, or convert the tensor to .npy",
+        )
+
+
+def _with_options(reference: Reference, query: str, text: str, where: str) -> Reference:
+    found: dict[str, str] = {}
+    for item in query.split("&"):
+        name, equals, value = item.partition("=")
+        if name not in _OPTIONS or not equals:
+            raise CallerError(
+                "reference_invalid",
+                f"{shorten(item)} in {shorten(text)} is no option of a reference",
+                where=where,
+                hint=advise(name, _OPTIONS, "options"),
+            )
+        if name in found:
+            raise CallerError("reference_invalid", f"{name} stands twice in {shorten(text)}", where=where)
+        found[name] = value
+    version = found.get("versionId")
+    if version is not None and (reference.scheme == "file" or not _VERSION.fullmatch(version)):
+        raise CallerError("reference_invalid", f"{shorten(version)} in {shorten(text)} is no version id", where=where)
+    offset = _bytes(found, "offset", text, where)
+    size = _bytes(found, "size", text, where)
+    if size is not None and offset is None:
+        offset = 0
+    return replace(reference, version=version, offset=offset, size=size)
+
+
+def _bytes(found: dict[str, str], name: str, text: str, where: str) -> int | None:
+    value = found.get(name)
+    if value is None:
+        return None
+    if not (value.isascii() and value.isdigit() and len(value) <= 18):
+        raise CallerError(
+            "reference_invalid",
+            f"{name}={shorten(value)} in {shorten(text)} is no number of bytes",
+            where=where,
+        )
+    return int(value)
+
+
+def _hint(text: str) -> str:
+    scheme = text.partition(":")[0]
+    if scheme in ("http", "https"):
+        return f"objects are named by bucket and key, not by URL: {_FORM}"
+    if scheme in ("s3a", "s3n", "gs", "minio"):
+        return f"write s3:// whatever the store: {_FORM}"
+    if text.startswith("@"):
+        return "only the kaas command reads local files (@file); upload it first: kaas cp FILE s3://bucket/key"
+    return _FORM
