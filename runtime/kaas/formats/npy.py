@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import math
 import re
+from functools import lru_cache
 from typing import Any
 
 from kaas.dtypes import DTYPES, DType
@@ -48,7 +49,12 @@ _OTHER_KINDS = {
 def read_layout(head: bytes, size: int, label: str, where: str) -> Layout:
     """Read a header; see Format.read_layout."""
     text, offset = _header_text(head, size, label, where)
-    descr, fortran_order, shape = _header_fields(text, label, where)
+    fields = _header_fields(text)
+    if fields is None:
+        raise CallerError(
+            "format_invalid", f"{label} has a broken .npy header", where=where, hint="write it with numpy.save"
+        )
+    descr, fortran_order, shape = fields
     dtype = _dtype(descr, label, where)
     if fortran_order and sum(extent != 1 for extent in shape) > 1:
         raise CallerError(
@@ -103,38 +109,30 @@ def _header_text(head: bytes, size: int, label: str, where: str) -> tuple[bytes,
     return head[start:offset], offset
 
 
-def _header_fields(text: bytes, label: str, where: str) -> tuple[Any, bool, tuple[int, ...]]:
+@lru_cache(maxsize=1024)
+def _header_fields(text: bytes) -> tuple[Any, bool, tuple[int, ...]] | None:
+    """The type's description, whether the order is Fortran's, and the shape; None for a broken header."""
     usual = _USUAL.fullmatch(text)
     if usual:
         extents = usual[3].replace(b"L", b"").split(b",")
+        fields: Any = {
+            "descr": usual[1].decode("latin-1"),
+            "fortran_order": usual[2] == b"True",
+            "shape": tuple(int(extent) if extent.strip().isdigit() else -1 for extent in extents if extent.strip()),
+        }
+    else:
         try:
-            shape = tuple(int(extent) for extent in extents if extent.strip())
-        except ValueError:
-            raise _broken(label, where) from None
-        return usual[1].decode("latin-1"), usual[2] == b"True", _checked_shape(shape, label, where)
-    try:
-        fields = ast.literal_eval(text.decode("utf-8").strip())
-    except (ValueError, SyntaxError, MemoryError, RecursionError):
-        raise _broken(label, where) from None
+            fields = ast.literal_eval(text.decode("utf-8").strip())
+        except (ValueError, SyntaxError, MemoryError, RecursionError):
+            return None
     if not isinstance(fields, dict) or set(fields) != {"descr", "fortran_order", "shape"}:
-        raise _broken(label, where)
+        return None
     shape, fortran_order = fields["shape"], fields["fortran_order"]
-    if not isinstance(shape, tuple) or not isinstance(fortran_order, bool):
-        raise _broken(label, where)
-    return fields["descr"], fortran_order, _checked_shape(shape, label, where)
-
-
-def _checked_shape(shape: tuple[Any, ...], label: str, where: str) -> tuple[int, ...]:
-    for extent in shape:
-        if extent.__class__ is not int or not 0 <= extent < 1 << 63:
-            raise _broken(label, where)
-    return shape
-
-
-def _broken(label: str, where: str) -> CallerError:
-    return CallerError(
-        "format_invalid", f"{label} has a broken .npy header", where=where, hint="write it with numpy.save"
-    )
+    if not isinstance(shape, tuple) or not isinstance(fortran_order, bool) or len(shape) > 64:
+        return None
+    if not all(extent.__class__ is int and 0 <= extent < 1 << 63 for extent in shape):
+        return None
+    return fields["descr"], fortran_order, shape
 
 
 def _dtype(descr: object, label: str, where: str) -> DType:
