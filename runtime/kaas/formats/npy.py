@@ -99,7 +99,7 @@ def _header_text(head: bytes, size: int, label: str, where: str) -> tuple[bytes,
     offset = start + int.from_bytes(head[8:start], "little")
     if offset > size:
         raise CallerError("format_invalid", f"{label} ends inside its header", where=where)
-    if offset > len(head):
+    if offset > min(len(head), HEAD_BYTES):
         raise CallerError(
             "format_invalid",
             f"{label} has a header of {offset} bytes; at most {HEAD_BYTES} are read",
@@ -118,9 +118,11 @@ def _header_fields(text: bytes) -> tuple[Any, bool, tuple[int, ...]] | None:
         fields: Any = {
             "descr": usual[1].decode("latin-1"),
             "fortran_order": usual[2] == b"True",
-            "shape": tuple(int(extent) if extent.strip().isdigit() else -1 for extent in extents if extent.strip()),
+            "shape": tuple(_extent(extent.strip()) for extent in extents if extent.strip()),
         }
     else:
+        if b"\\" in text:
+            return None  # No header needs an escape, and Python warns about those it does not know.
         try:
             fields = ast.literal_eval(text.decode("utf-8").strip())
         except (ValueError, SyntaxError, MemoryError, RecursionError):
@@ -133,6 +135,10 @@ def _header_fields(text: bytes) -> tuple[Any, bool, tuple[int, ...]] | None:
     if not all(extent.__class__ is int and 0 <= extent < 1 << 63 for extent in shape):
         return None
     return fields["descr"], fortran_order, shape
+
+
+def _extent(digits: bytes) -> int:
+    return int(digits) if digits.isdigit() and len(digits) <= 19 else -1
 
 
 def _dtype(descr: object, label: str, where: str) -> DType:
