@@ -177,10 +177,10 @@ def convert(dtype: DType, value: ScalarValue) -> TypedScalar:
     elif kind == "b":
         return TypedScalar("bool", value != 0)
     try:
-        if kind == "f":
-            packed: tuple[float, ...] = struct.unpack(f"<{dtype.code}", struct.pack(f"<{dtype.code}", value))
-            return TypedScalar(dtype.name, packed[0])
         number = complex(value)
+        if kind == "f":
+            packed: tuple[float, ...] = struct.unpack(f"<{dtype.code}", struct.pack(f"<{dtype.code}", number.real))
+            return TypedScalar(dtype.name, packed[0])
         packed = struct.unpack(f"<{dtype.code}", struct.pack(f"<{dtype.code}", number.real, number.imag))
     except OverflowError:
         raise ValueError(f"{shorten(value)} is too large for {dtype.name}") from None

@@ -1,0 +1,122 @@
+"""The YAML reader: core-schema values with lines, and bounds that hold."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kaas._yaml import MAX_BYTES, Node, read
+from kaas.errors import AuthorError
+
+
+def plain(node: Node) -> Any:
+    if isinstance(node.value, dict):
+        return {key: plain(value) for key, value in node.value.items()}
+    if isinstance(node.value, list):
+        return [plain(item) for item in node.value]
+    return node.value
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("yes", "yes"),
+        ("on", "on"),
+        ("n", "n"),
+        ("true", True),
+        ("False", False),
+        ("~", None),
+        ("null", None),
+        ("010", 10),
+        ("0o10", 8),
+        ("0x1F", 31),
+        ("-5", -5),
+        ("1_000", "1_000"),
+        ("1.5", 1.5),
+        ("1e3", 1000.0),
+        (".5", 0.5),
+        ("-.inf", -math.inf),
+        ("'1'", "1"),
+        ('"a\\nb"', "a\nb"),
+        ("2024-01-01", "2024-01-01"),
+        ("12:30", "12:30"),
+        ("[a, 1, {b: c}]", ["a", 1, {"b": "c"}]),
+        ("{1: a, true: b, null: c}", {"1": "a", "true": "b", "null": "c"}),
+        ("a: &x [1, 2]\nb: *x\n", {"a": [1, 2], "b": [1, 2]}),
+        ("a: |\n  x\n  y\n", {"a": "x\ny\n"}),
+    ],
+)
+def test_values(text: str, value: Any) -> None:
+    assert plain(read(text, "kaas.yaml")) == value
+    assert plain(read(text.encode(), "kaas.yaml")) == value
+
+
+def test_lines() -> None:
+    root = read("a: 1\nb:\n  c: |\n    text\n\n  d:\n    - 1\n    - 2\n", "kaas.yaml")
+    assert root.value["a"].line == 1
+    block = root.value["b"].value["c"]
+    assert (block.line, block.value_line, block.is_block) == (3, 3, True)
+    assert root.value["b"].value["d"].line == 6
+    assert [item.line for item in root.value["b"].value["d"].value] == [7, 8]
+
+
+_WIDE = "a: &a [x, x, x, x, x, x, x, x, x, x]\n" + "".join(
+    f"{new}: &{new} [{', '.join([f'*{old}'] * 10)}]\n" for old, new in zip("abcdef", "bcdefg", strict=True)
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "part", "where"),
+    [
+        ("", "empty", "kaas.yaml:1"),
+        ("# nothing\n", "empty", "kaas.yaml:1"),
+        ("a: 1\nb: 2\na: 3\n", "'a' stands twice in one mapping, first in line 1", "kaas.yaml:3"),
+        ("a:\n\tb: 1\n", "cannot start any token", "kaas.yaml:2:1"),
+        ("a: b: c\n", "mapping values are not allowed", "kaas.yaml:1:5"),
+        ("a: [1\n", "not valid YAML", "kaas.yaml:2:1"),
+        ("a: 1\n---\nb: 2\n", "second document", "kaas.yaml:2"),
+        ("a: !!python/object:os.system {}\n", "tags", "kaas.yaml:1"),
+        ("a: !x 1\n", "tags", "kaas.yaml:1"),
+        ("a: &x {}\nb:\n  <<: *x\n", "merge keys", "kaas.yaml:3"),
+        ("a: &x [*x]\n", "inside what it names", "kaas.yaml:1"),
+        ("a: *x\n", "names no anchor", "kaas.yaml:1"),
+        ("? [a]\n: b\n", "a key must be text", "kaas.yaml:1"),
+        ("a: &x b\n*x : 1\n", "a key must be text", "kaas.yaml:2"),
+        ("[" * 100_000, "deeper than 32", "kaas.yaml:1"),
+        ("- " * 100_000, "deeper than 32", "kaas.yaml:1"),
+        (_WIDE, "more than 100000 values", "kaas.yaml:5"),
+        ("[" + "1," * 200_000 + "]", "more than 100000 values", "kaas.yaml:1"),
+        ("a" * (MAX_BYTES + 1), "at most 1048576", "kaas.yaml"),
+        ("a: \x00", "not valid YAML", "kaas.yaml"),
+        ("a: \ud800", "not UTF-8", "kaas.yaml"),
+    ],
+)
+def test_refusals(text: str, part: str, where: str) -> None:
+    with pytest.raises(AuthorError) as caught:
+        read(text, "kaas.yaml")
+    assert caught.value.code == "manifest_invalid"
+    assert part in caught.value.message
+    assert caught.value.where == where
+
+
+def test_bytes_that_are_no_text() -> None:
+    with pytest.raises(AuthorError, match="not UTF-8"):
+        read(b"\xff\xfea", "kaas.yaml")
+
+
+def test_a_tab_gets_its_own_hint() -> None:
+    with pytest.raises(AuthorError) as caught:
+        read("a:\n\tb: 1\n", "kaas.yaml")
+    assert "spaces" in (caught.value.hint or "")
+
+
+@given(st.text(alphabet="ab1:-[]{}&*!|>'\"#,? \n\t%@`", max_size=80) | st.text(max_size=40) | st.binary(max_size=40))
+def test_anything_is_read_or_refused(text: str | bytes) -> None:
+    try:
+        read(text, "kaas.yaml")
+    except AuthorError as error:
+        assert error.code == "manifest_invalid"
