@@ -3,7 +3,7 @@
 SECURITY.md says what they are for. `confine_*` is called by the child itself, before it sees anything of a tenant's.
 """
 
-from kaas_pool.sandbox.confine import Walls, bubblewrap_prefix, confine_compiler, confine_executor, describe
+from kaas_pool.sandbox.confine import Walls, confine_compiler, confine_executor, describe
 from kaas_pool.sandbox.policy import DeviceKind
 
-__all__ = ["DeviceKind", "Walls", "bubblewrap_prefix", "confine_compiler", "confine_executor", "describe"]
+__all__ = ["DeviceKind", "Walls", "confine_compiler", "confine_executor", "describe"]

@@ -1,7 +1,7 @@
 """Bubblewrap: the wall around executors and compilers where the kernel has no Landlock.
 
-The spawner prefixes the child's command with `command(...)`; the child then finds `KAAS_SANDBOX=bubblewrap` in its
-environment and adds its own limits and system-call filter.
+The spawner puts `prefix(...)` before the child's command and `MARK` into its environment; the child then adds its own
+limits and system-call filter.
 """
 
 from __future__ import annotations
@@ -12,7 +12,9 @@ import subprocess
 from collections.abc import Iterable
 from functools import cache
 
+from kaas_pool.sandbox import landlock
 from kaas_pool.sandbox.landlock import Access, Rule
+from kaas_pool.sandbox.policy import interpreter
 
 MARK = ("KAAS_SANDBOX", "bubblewrap")
 
@@ -38,14 +40,20 @@ def inside() -> bool:
     return os.environ.get(MARK[0]) == MARK[1]
 
 
-def command(rules: Iterable[Rule]) -> list[str]:
-    """What goes before a child's own command line; the rules' paths become its whole file system.
+def prefix(rules: Iterable[Rule]) -> tuple[str, ...]:
+    """What goes before a child's own command; the rules' paths and this Python become its whole file system.
 
-    Raises FileNotFoundError when bubblewrap does not work here.
+    Nothing where the child confines itself by Landlock, or where bubblewrap does not work. With it, `MARK` has to be
+    in the child's environment.
     """
-    found = executable()
+    found = executable() if landlock.version() == 0 else None
     if found is None:
-        raise FileNotFoundError("bubblewrap is not installed, or not allowed to make namespaces here")
+        return ()
+    return tuple(command(found, [*rules, *interpreter()]))
+
+
+def command(found: str, rules: Iterable[Rule]) -> list[str]:
+    """The command line of the bubblewrap at `found` that makes `rules` hold."""
     words = [found, *_NAMESPACES, "--die-with-parent", "--cap-drop", "ALL", "--proc", "/proc", "--dev", "/dev"]
     # Parents first: a bind mounted over an earlier one below it would hide that one.
     for rule in sorted(rules, key=lambda rule: rule.path.parts):

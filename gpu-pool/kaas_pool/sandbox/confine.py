@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import resource
 import subprocess
 import sys
@@ -75,23 +76,24 @@ def confine_compiler(
     return _confine(policy.compiler(device, readable, work), allow_unsandboxed)
 
 
-def bubblewrap_prefix(rules: Iterable[landlock.Rule]) -> list[str]:
-    """What a spawner puts before a child's command: nothing where the child confines itself by Landlock."""
-    if landlock.version() > 0 or bubblewrap.executable() is None:
-        return []
-    return bubblewrap.command([*rules, *policy.interpreter()])
-
-
 def describe(device: policy.DeviceKind) -> Walls:
     """The walls that hold on this machine, found by a child that puts them up around itself.
 
     Raises `sandbox_unavailable` where it cannot: a container may hide part of what its kernel has.
     """
     with tempfile.TemporaryDirectory(prefix="kaas-walls-") as scratch:
-        rules = policy.executor(device, (), Path(scratch)).rules
-        command = [*bubblewrap_prefix(rules), sys.executable, "-m", "kaas_pool.sandbox", device, scratch]
+        prefix = bubblewrap.prefix(policy.executor(device, (), Path(scratch)).rules)
+        environ = dict([*os.environ.items(), bubblewrap.MARK]) if prefix else None
+        command = [*prefix, sys.executable, "-m", "kaas_pool.sandbox", device, scratch]
         child = subprocess.run(
-            command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60, check=False, cwd=scratch
+            command,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+            cwd=scratch,
+            env=environ,
         )
     if child.returncode != 0:
         last = child.stderr.strip().splitlines()[-1:] or [f"status {child.returncode}"]
