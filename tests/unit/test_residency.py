@@ -11,7 +11,9 @@ from kaas_pool.executor.residency import Busy, Pinned, Residency, TooLarge
 
 def load(cache: Residency, inv: str, pinned: Pinned) -> None:
     for key in pinned.loads:
-        assert cache.loading(key, inv) == pinned.inputs[key]
+        loading = cache.loading(key, inv)
+        assert loading is not None
+        assert loading[0] == pinned.inputs[key]
         cache.loaded(key)
 
 
@@ -77,7 +79,7 @@ def test_two_invocations_that_need_one_object_load_it_once() -> None:
     second = pinned(cache, "i2", {"x": 10})
     assert (first.loads, second.loads, second.joins) == (("x",), (), ("x",))
     assert cache.loading("x", "i2") is None
-    assert cache.loading("x", "i1") == first.inputs["x"]
+    assert cache.loading("x", "i1") == (first.inputs["x"], 10)
     assert cache.loaded("x") == {"i1", "i2"}
 
 
@@ -146,7 +148,7 @@ def test_a_set_over_the_budget_never_fits() -> None:
 def test_outputs_are_adopted_under_their_new_keys() -> None:
     cache = Residency(100)
     outcome = pinned(cache, "i1", {}, {"z": 10, "t": 20, "u": 30})
-    cache.release("i1", keep=["z", "u"])
+    cache.release("i1", keep={"z": "z", "u": "u"})
     cache.check()
     assert cache.used == 40
     cache.adopt("i1", {"z": "s3/z"})
@@ -157,11 +159,20 @@ def test_outputs_are_adopted_under_their_new_keys() -> None:
     assert pinned(cache, "i2", {"s3/z": 10}).inputs["s3/z"] == outcome.work["z"]
 
 
+def test_an_output_is_adopted_by_its_own_name_wherever_it_lies() -> None:
+    cache = Residency(100)
+    outcome = pinned(cache, "i", {}, {"z": 10, "t": 10})
+    cache.release("i", keep={"t": "z"})
+    cache.check()
+    cache.adopt("i", {"z": "key"})
+    assert pinned(cache, "j", {"key": 10}).inputs["key"] == outcome.work["t"]
+
+
 def test_an_output_adopted_twice_is_kept_once() -> None:
     cache = Residency(100)
     for inv in ("i1", "i2"):
         pinned(cache, inv, {}, {"z": 10})
-        cache.release(inv, keep=["z"])
+        cache.release(inv, keep={"z": "z"})
         cache.adopt(inv, {"z": "same"})
         cache.check()
     assert cache.used == 10
@@ -170,7 +181,7 @@ def test_an_output_adopted_twice_is_kept_once() -> None:
 def test_kept_outputs_give_way_and_then_cannot_be_adopted() -> None:
     cache = Residency(20)
     pinned(cache, "i1", {}, {"z": 10})
-    cache.release("i1", keep=["z"])
+    cache.release("i1", keep={"z": "z"})
     pinned(cache, "i2", {}, {"z": 15})
     cache.adopt("i1", {"z": "gone"})
     cache.check()
@@ -180,7 +191,7 @@ def test_kept_outputs_give_way_and_then_cannot_be_adopted() -> None:
 def test_dropped_outputs_are_freed() -> None:
     cache = Residency(20)
     pinned(cache, "i1", {}, {"z": 10})
-    cache.release("i1", keep=["z"])
+    cache.release("i1", keep={"z": "z"})
     cache.drop("i1")
     cache.drop("i1")
     cache.check()
@@ -287,8 +298,10 @@ class CacheMachine(RuleBasedStateMachine):
     @rule(data=st.data())
     def supply(self, data: st.DataObject) -> None:
         key = data.draw(st.sampled_from(sorted(self.asked)))
-        handle = self.cache.loading(key, self.asked.pop(key))
-        assert handle in self.memory
+        loading = self.cache.loading(key, self.asked.pop(key))
+        assert loading is not None
+        assert loading[0] in self.memory
+        assert loading[1] == SIZES[key]
         self.copying.add(key)
         self.settle()
 
@@ -301,10 +314,10 @@ class CacheMachine(RuleBasedStateMachine):
             self.cache.loaded(key)
         else:
             for inv in self.cache.not_loaded(key):
-                self.end(inv, [])
+                self.end(inv, {})
         self.settle()
 
-    def end(self, inv: str, keep: list[str]) -> None:
+    def end(self, inv: str, keep: dict[str, str]) -> None:
         del self.running[inv]
         for key, other in self.cache.release(inv, keep):
             assert self.asked[key] == inv
@@ -317,7 +330,7 @@ class CacheMachine(RuleBasedStateMachine):
     @rule(data=st.data(), keeps=st.booleans())
     def release(self, data: st.DataObject, keeps: bool) -> None:
         inv = data.draw(st.sampled_from(sorted(self.running)))
-        self.end(inv, list(self.running[inv].work) if keeps else [])
+        self.end(inv, {name: name * 2 for name in self.running[inv].work} if keeps else {})
         self.settle()
 
     @precondition(lambda self: self.ended)

@@ -80,6 +80,12 @@ class Changes:
     evicted: list[str] = field(default_factory=list)
     added: list[tuple[str, int]] = field(default_factory=list)
 
+    def extend(self, later: Changes) -> None:
+        """Add what happened after this."""
+        self.freed += later.freed
+        self.evicted += later.evicted
+        self.added += later.added
+
 
 class Residency:
     """The device cache and every workspace of one executor, under one budget in bytes."""
@@ -153,13 +159,13 @@ class Residency:
         pins.update(spaces.values())
         return Pinned(handles, spaces, tuple(hits), tuple(loads), tuple(joins))
 
-    def loading(self, key: str, inv: str) -> int | None:
-        """The supply of `key` for `inv` is here: the handle to copy it to, or None when nobody waits for it."""
+    def loading(self, key: str, inv: str) -> tuple[int, int] | None:
+        """The supply of `key` for `inv` is here: (handle, bytes) of the block to copy it to; None if none waits."""
         handle = self._inputs.get(key)
         if handle is None or self._blocks[handle].loader != inv:
             return None
         self._blocks[handle].loader = None
-        return handle
+        return handle, self._blocks[handle].size
 
     def loaded(self, key: str) -> frozenset[str]:
         """The contents of `key` are there; returns the invocations that pin it."""
@@ -180,19 +186,20 @@ class Residency:
         self._remove(handle)
         return victims
 
-    def release(self, inv: str, keep: Iterable[str] = ()) -> list[tuple[str, str]]:
-        """End `inv`: unpin its inputs, free its workspaces except `keep`, which wait for `adopt` or `drop`.
+    def release(self, inv: str, keep: Mapping[str, str] | None = None) -> list[tuple[str, str]]:
+        """End `inv`: unpin its inputs, free its workspaces except those of `keep`, which wait for `adopt` or `drop`.
 
-        Returns loads that were asked for in its name and are still wanted, as (key, other invocation).
+        `keep` maps a workspace's name to the name of the output in it. Returns loads that were asked for in the
+        invocation's name and are still wanted, as (key, other invocation).
         """
         handed: list[tuple[str, str]] = []
-        kept = set(keep)
+        kept = keep or {}
         for handle in sorted(self._pins.pop(inv)):
             block = self._blocks[handle]
             block.pins.discard(inv)
             if block.kind == "work":
                 if block.name in kept:
-                    block.kind = "kept"
+                    block.kind, block.name = "kept", kept[block.name]
                     self._kept.setdefault(inv, {})[block.name] = handle
                     self._kept_by[handle] = inv
                     self._recount(block)

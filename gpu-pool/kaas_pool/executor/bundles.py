@@ -1,0 +1,86 @@
+"""The bundles an executor knows and their kernels on the device."""
+
+from __future__ import annotations
+
+import base64
+import mmap
+import os
+from collections import OrderedDict
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from kaas.errors import PlatformError
+from kaas.graph import Source
+from kaas.manifest import Manifest
+from kaas_pool.compiler.signatures import KernelSignature
+from kaas_pool.executor.device import Device
+from kaas_pool.frames import Frame
+from kaas_pool.plan import Kernel, Signatures
+
+#: Modules of so many bundles stay loaded; the others keep their image in host memory and are loaded again when used.
+LOADED_BUNDLES = 64
+
+
+@dataclass(frozen=True, eq=False)
+class DeviceBundle:
+    """A manifest, the images of its sources and what their kernels take."""
+
+    manifest: Manifest
+    images: Mapping[Source, bytes]
+    signatures: Signatures
+
+
+class BundleStore:
+    """Bundles by digest, with modules loaded as they are used."""
+
+    def __init__(self, device: Device) -> None:
+        self._device = device
+        self._bundles: dict[str, DeviceBundle] = {}
+        self._functions: OrderedDict[str, dict[Kernel, Any]] = OrderedDict()
+
+    def add_frame(self, frame: Frame, descriptors: list[int]) -> None:
+        """Take a `bundle` frame of the front: its images are in the order of the manifest's sources."""
+        manifest = Manifest.parse(base64.b64decode(frame["manifest"]))
+        images: dict[Source, bytes] = {}
+        signatures: dict[Kernel, KernelSignature] = {}
+        for source, item, descriptor in zip(manifest.kernels, frame["images"], descriptors, strict=True):
+            images[source] = _read(descriptor)
+            for kernel, signature in item["signatures"].items():
+                signatures[source, kernel] = KernelSignature.from_json(signature)
+        self.add(frame["digest"], DeviceBundle(manifest, images, signatures))
+
+    def add(self, digest: str, bundle: DeviceBundle) -> None:
+        """Know a bundle from now on."""
+        self._bundles.setdefault(digest, bundle)
+
+    def get(self, digest: str) -> DeviceBundle:
+        """The bundle; raises `internal` if the front has not sent it."""
+        bundle = self._bundles.get(digest)
+        if bundle is None:
+            raise PlatformError("internal", f"the executor was never given the bundle {digest}")
+        return bundle
+
+    def functions(self, digest: str, kernels: tuple[Kernel, ...]) -> list[Any]:
+        """The device functions of `kernels`, loading their modules if need be. Raises the driver's error."""
+        functions = self._functions.get(digest)
+        if functions is None:
+            functions = self._functions[digest] = self._load(self._bundles[digest])
+            if len(self._functions) > LOADED_BUNDLES:
+                self._functions.popitem(last=False)
+        else:
+            self._functions.move_to_end(digest)
+        return [functions[kernel] for kernel in kernels]
+
+    def _load(self, bundle: DeviceBundle) -> dict[Kernel, Any]:
+        modules = {source: self._device.load_module(image) for source, image in bundle.images.items()}
+        return {
+            (source, kernel): modules[source].get_function(signature.symbol)
+            for (source, kernel), signature in bundle.signatures.items()
+        }
+
+
+def _read(descriptor: int) -> bytes:
+    size = os.fstat(descriptor).st_size
+    with mmap.mmap(descriptor, size, prot=mmap.PROT_READ) as image:
+        return image[:]

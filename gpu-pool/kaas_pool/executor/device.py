@@ -1,0 +1,218 @@
+"""The CUDA layer of an executor: PyCUDA on a real device or on the emulated driver. One thread makes all calls.
+
+Methods raise PyCUDA's own errors (`Device.driver_error`); `Device.failure` turns one into ours.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import importlib
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from kaas.errors import PlatformError
+from kaas_pool.executor.driver_errors import OUT_OF_MEMORY, DriverErrors, Failure
+from kaas_pool.executor.host import Bytes, Mapped
+from kaas_pool.executor.memory import DeviceMemory
+from kaas_pool.limits import Limits
+
+DeviceKind = Literal["cuda", "emulated"]
+
+#: Page-locking costs about as much as copying 64 KiB, and small copies return before the data has moved anyway.
+#: To be measured on hardware (docs/numbers.md, P6).
+PAGE_LOCK_BYTES = 1 << 20
+
+_NON_BLOCKING = 1  # CU_STREAM_NON_BLOCKING: no implicit order with the default stream.
+_HOST_REGISTER_READ_ONLY = 8  # CU_MEMHOSTREGISTER_READ_ONLY
+
+
+def import_driver(kind: DeviceKind) -> Any:
+    """Import `pycuda.driver` for `kind`, without initialising it; the first call decides for the whole process.
+
+    A `cuda` process never gets the emulated driver: it is activated for `emulated` alone. Raises
+    `device_unavailable` where there is no driver.
+    """
+    if kind == "emulated":
+        import kaas_emulator
+
+        kaas_emulator.activate()
+    try:
+        return importlib.import_module("pycuda.driver")
+    except ImportError as error:
+        raise PlatformError(
+            "device_unavailable",
+            f"the CUDA driver cannot be loaded: {error}",
+            hint="install NVIDIA's driver, or choose the emulated device",
+        ) from error
+
+
+@dataclass(frozen=True)
+class Slot:
+    """One stream for one computing invocation at a time."""
+
+    stream: Any
+
+
+class Device:
+    """One device's context, streams and memory, from construction to `close`.
+
+    Raises `device_unavailable` where there is no such device.
+    """
+
+    def __init__(self, kind: DeviceKind, index: int, slots: int = 1) -> None:
+        self._cuda = import_driver(kind)
+        pools = importlib.import_module("pycuda.tools")
+        self.kind = kind
+        self.index = index
+        self.driver_error: type[Exception] = self._cuda.Error
+        library = ctypes.CDLL("libcuda.so.1")
+        self._errors = DriverErrors(lambda code: _error_text(library, code))
+        try:
+            self._cuda.init()
+            device = self._cuda.Device(index)
+        except self.driver_error as error:
+            raise PlatformError("device_unavailable", f"there is no {kind} device {index}: {error}") from error
+        self.name: str = device.name()
+        self.compute_capability: tuple[int, int] = device.compute_capability()
+        self.limits = _limits(self._cuda, device)
+        self.total_bytes: int = device.total_memory()
+        self._context = device.make_context()
+        try:
+            self.copy_in_stream = self._cuda.Stream(_NON_BLOCKING)
+            self.copy_out_stream = self._cuda.Stream(_NON_BLOCKING)
+            self.slots = [Slot(self._cuda.Stream(_NON_BLOCKING)) for _ in range(slots)]
+            self.memory = DeviceMemory(self._cuda.mem_alloc)
+            self._staging = pools.PageLockedMemoryPool()
+            self._events: list[Any] = []
+            attribute = self._cuda.device_attribute.READ_ONLY_HOST_REGISTER_SUPPORTED
+            self._locks_read_only = bool(device.get_attribute(attribute))
+        except BaseException:
+            self._context.pop()
+            raise
+
+    def close(self) -> None:
+        """Give the memory back and leave the context; nothing may be under way."""
+        try:
+            self._events.clear()
+            self._staging.stop_holding()
+            self.memory.trim(0)
+        finally:
+            # PyCUDA aborts the process if it exits with a context pushed.
+            self._context.pop()
+
+    def failure(self, error: BaseException, *, launching: str | None = None) -> Failure:
+        """Turn the driver's error into ours."""
+        return self._errors.translate(error, launching=launching)
+
+    # ***** memory *****
+
+    def free_bytes(self) -> int:
+        """What the driver says is free."""
+        free: int = self._cuda.mem_get_info()[0]
+        return free
+
+    def is_out_of_memory(self, error: BaseException) -> bool:
+        """Whether the driver had no memory left, which evicting may cure."""
+        return self._errors.code(error) == OUT_OF_MEMORY
+
+    def staging(self, size: int) -> Bytes:
+        """Page-locked host memory of `size` bytes, reused once nobody refers to it."""
+        array: Bytes = self._staging.allocate((max(size, 1),), "uint8")
+        return array[:size]
+
+    def page_lock(self, mapped: Mapped) -> None:
+        """Page-lock a mapping where that pays and is possible."""
+        if mapped.size < PAGE_LOCK_BYTES or not (mapped.writable or self._locks_read_only):
+            return
+        flags = 0 if mapped.writable else _HOST_REGISTER_READ_ONLY
+        # What cannot be locked (a limit on locked memory) is copied through the driver's own buffers: slower, no error.
+        with contextlib.suppress(self._cuda.LogicError, self._cuda.MemoryError, self._cuda.RuntimeError):
+            mapped.registration = self._cuda.register_host_memory(mapped.pages, flags)
+
+    # ***** copies and events *****
+
+    def copy_in(self, address: int, data: Bytes | bytes, stream: Any) -> None:
+        """Host to device; `data` must stay until an event says so."""
+        if len(data):
+            self._cuda.memcpy_htod_async(address, data, stream)
+
+    def copy_out(self, data: Bytes, address: int, stream: Any) -> None:
+        """Device to host."""
+        if len(data):
+            self._cuda.memcpy_dtoh_async(data, address, stream)
+
+    def copy(self, target: int, source: int, size: int, stream: Any) -> None:
+        """Device to device."""
+        if size:
+            self._cuda.memcpy_dtod_async(target, source, size, stream)
+
+    def clear(self, address: int, size: int, stream: Any) -> None:
+        """Zero `size` bytes."""
+        if size:
+            self._cuda.memset_d8_async(address, 0, size, stream)
+
+    def fill(self, address: int, pattern: bytes, size: int, stream: Any) -> None:
+        """Repeat `pattern` (1, 2, 4, 8 or 16 bytes) over `size` bytes, a multiple of its length."""
+        width = len(pattern)
+        if pattern == pattern[:1] * width:
+            self._cuda.memset_d8_async(address, pattern[0], size, stream)
+        elif width == 2:
+            self._cuda.memset_d16_async(address, int.from_bytes(pattern, "little"), size // 2, stream)
+        elif pattern == pattern[:4] * (width // 4):
+            self._cuda.memset_d32_async(address, int.from_bytes(pattern[:4], "little"), size // 4, stream)
+        elif size:
+            # The driver repeats at most 4 bytes: write one element by words, then double what is there.
+            for at in range(0, width, 4):
+                self._cuda.memset_d32_async(address + at, int.from_bytes(pattern[at : at + 4], "little"), 1, stream)
+            done = width
+            while done < size:
+                part = min(done, size - done)
+                self._cuda.memcpy_dtod_async(address + done, address, part, stream)
+                done += part
+
+    def record(self, stream: Any) -> Any:
+        """An event at the stream's present end; give it back with `recycle` when it has been seen done."""
+        event = self._events.pop() if self._events else self._cuda.Event()
+        event.record(stream)
+        return event
+
+    def recycle(self, *events: Any) -> None:
+        """Reuse events that are done."""
+        self._events += events
+
+    # ***** modules *****
+
+    def load_module(self, image: bytes) -> Any:
+        """Load a compiled image."""
+        return self._cuda.module_from_buffer(image)
+
+    def allow_shared(self, function: Any, size: int) -> None:
+        """Let `function` be launched with `size` bytes of dynamic shared memory."""
+        attribute = self._cuda.function_attribute.MAX_DYNAMIC_SHARED_SIZE_BYTES
+        if function.get_attribute(attribute) < size:
+            function.set_attribute(attribute, size)
+
+
+def _error_text(library: ctypes.CDLL, code: int) -> str:
+    text = ctypes.c_char_p()
+    library.cuGetErrorString(code, ctypes.byref(text))
+    return text.value.decode() if text.value else ""
+
+
+def _limits(cuda: Any, device: Any) -> Limits:
+    names = cuda.device_attribute
+
+    def extent(name: str) -> tuple[int, int, int]:
+        x, y, z = (int(device.get_attribute(getattr(names, f"MAX_{name}_DIM_{axis}"))) for axis in "XYZ")
+        return x, y, z
+
+    return Limits(
+        grid=extent("GRID"),
+        block=extent("BLOCK"),
+        threads_per_block=int(device.get_attribute(names.MAX_THREADS_PER_BLOCK)),
+        shared_bytes=max(
+            int(device.get_attribute(names.MAX_SHARED_MEMORY_PER_BLOCK)),
+            int(device.get_attribute(names.MAX_SHARED_MEMORY_PER_BLOCK_OPTIN)),
+        ),
+    )

@@ -1,0 +1,458 @@
+"""The executor's work: runs come in as frames, become device work, and go out as frames. Never blocks.
+
+`handle` takes a frame of the front, `poll` looks at what the device has finished; both may send. Every invocation is in
+one stage (invocation.py); loads, computing and stores of different invocations overlap on streams of their own.
+"""
+
+from __future__ import annotations
+
+import base64
+import os
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from kaas.errors import CallerError, KaasError, PlatformError
+from kaas_pool.executor.bundles import BundleStore
+from kaas_pool.executor.cache import DeviceCache
+from kaas_pool.executor.device import Device
+from kaas_pool.executor.driver_errors import Failure
+from kaas_pool.executor.host import Bytes, Mapped
+from kaas_pool.executor.invocation import Invocation, Output
+from kaas_pool.executor.launcher import Launcher
+from kaas_pool.executor.memory import charge
+from kaas_pool.executor.residency import Busy
+from kaas_pool.frames import Frame
+from kaas_pool.plan import PlanCache
+
+#: Outputs of at most this size in all are copied in the compute stream, right behind the last operation: they take the
+#: device a few microseconds, less than this thread needs to see the end and to start them.
+SMALL_BYTES = 64 << 10
+
+
+class ContextLost(Exception):
+    """The context is gone and every invocation has been told; the process must end."""
+
+
+class Worker:
+    """One device's invocations, cache and bundles. `send` takes frames for the front."""
+
+    def __init__(self, device: Device, budget: int, send: Callable[[Frame], None]) -> None:
+        self._device = device
+        self._send = send
+        self._cache = DeviceCache(device, budget)
+        self._bundles = BundleStore(device)
+        self._plans = PlanCache()
+        self._invocations: dict[str, Invocation] = {}
+        self._waiting: deque[Invocation] = deque()
+        self._ready: deque[Invocation] = deque()
+        self._free_slots = list(device.slots)
+        self._computing: list[Invocation] = []
+        #: Copies under way, oldest first: (event, content key, what must stay until then).
+        self._copies_in: deque[tuple[Any, str, Any]] = deque()
+        self._copies_out: deque[tuple[Any, Invocation]] = deque()
+        #: Counts links: the front may use an `inv` again after it has been restarted.
+        self._link = 0
+        self._handlers: Mapping[str, Callable[[Frame, list[int]], None]] = {
+            "budget": self._on_budget,
+            "bundle": self._on_bundle,
+            "run": self._on_run,
+            "supply": self._on_supply,
+            "adopt": self._on_adopt,
+            "drop": self._on_drop,
+        }
+
+    # ***** the link *****
+
+    @property
+    def in_flight(self) -> bool:
+        """Whether the device works, so that `poll` will have something to see."""
+        return bool(self._computing or self._copies_in or self._copies_out)
+
+    def attach(self) -> list[tuple[str, int]]:
+        """A new link to the front: forget what is in flight, keep the cache; returns it as (key, bytes)."""
+        self._link += 1
+        for invocation in list(self._invocations.values()):
+            invocation.silent = True
+            self._abort(invocation)
+        return self._cache.hello()
+
+    def handle(self, frame: Frame, descriptors: list[int]) -> None:
+        """Act on one frame; closes its descriptors.
+
+        Raises ContextLost, and KeyError, TypeError or ValueError for what is no frame of the contract.
+        """
+        try:
+            self._handlers[frame["type"]](frame, descriptors)
+            self._settle()
+        except self._device.driver_error as error:
+            self._lose(self._device.failure(error))
+        finally:
+            for descriptor in descriptors:
+                os.close(descriptor)
+
+    def poll(self) -> bool:
+        """Look at the device once; True if anything went on. Raises ContextLost."""
+        try:
+            progress = self._poll_copies_in()
+            progress = self._poll_computing() or progress
+            progress = self._poll_copies_out() or progress
+            if progress:
+                self._settle()
+            return progress
+        except self._device.driver_error as error:
+            self._lose(self._device.failure(error))
+            return True
+
+    # ***** frames *****
+
+    def _on_budget(self, frame: Frame, descriptors: list[int]) -> None:
+        self._cache.residency.shrink(int(frame["bytes"]))
+        self._tell(always=True)
+
+    def _on_bundle(self, frame: Frame, descriptors: list[int]) -> None:
+        self._bundles.add_frame(frame, descriptors)
+
+    def _on_run(self, frame: Frame, descriptors: list[int]) -> None:
+        inv = str(frame["inv"])
+        try:
+            invocation = self._invocation(inv, frame, descriptors)
+        except KaasError as error:
+            self._send({"type": "failed", "inv": inv, "error": error.to_json(), "fatal": False})
+            return
+        self._invocations[invocation.id] = invocation
+        self._waiting.append(invocation)
+
+    def _invocation(self, inv: str, frame: Frame, descriptors: list[int]) -> Invocation:
+        digest = frame["digest"]
+        bundle = self._bundles.get(digest)
+        plan = self._plans.get(digest, bundle.manifest, frame["binding"], bundle.signatures, self._device.limits)
+        keys = {item["buffer"]: item["key"] for item in frame["inputs"]}
+        if keys.keys() != plan.inputs:
+            raise PlatformError("internal", f"inputs {sorted(keys)} were given, and {sorted(plan.inputs)} are read")
+        outputs = []
+        for item in frame["outputs"]:
+            size = plan.size_of(item["buffer"])
+            segment = None
+            if item.get("segment") is not None:
+                segment = Mapped(descriptors[item["fd"]], 0, size, writable=True)
+            outputs.append(Output(item["buffer"], size, segment))
+        return Invocation(
+            id=f"{self._link}/{inv}",
+            inv=inv,
+            digest=digest,
+            plan=plan,
+            keys=keys,
+            outputs=outputs,
+            scrub=bool(frame.get("scrub", False)),
+            alone=bool(frame.get("alone", False)),
+            received=time.monotonic(),
+        )
+
+    def _on_supply(self, frame: Frame, descriptors: list[int]) -> None:
+        key = frame["key"]
+        loading = self._cache.residency.loading(key, f"{self._link}/{frame['inv']}")
+        if loading is None:
+            return
+        handle, size = loading
+        try:
+            held, data = self._supplied(frame, descriptors, size)
+        except KaasError as error:
+            for identifier in self._cache.residency.not_loaded(key):
+                self._end(self._invocations[identifier], error)
+            return
+        self._device.copy_in(self._cache.address(handle), data, self._device.copy_in_stream)
+        self._copies_in.append((self._device.record(self._device.copy_in_stream), key, held))
+
+    def _supplied(self, frame: Frame, descriptors: list[int], charged: int) -> tuple[Mapped | None, Bytes | bytes]:
+        """The mapping that holds the data, if one does, and the data."""
+        inline = frame.get("data")
+        data = base64.b64decode(inline) if inline is not None else b""
+        size = len(data) if inline is not None else int(frame["size"])
+        if charge(size) != charged:
+            raise PlatformError("internal", f"{frame['key']} came with {size} bytes, which is not its size")
+        if inline is not None:
+            return None, data
+        mapped = Mapped(descriptors[0], int(frame["offset"]), size, writable=False)
+        self._device.page_lock(mapped)
+        return mapped, mapped.array
+
+    def _on_adopt(self, frame: Frame, descriptors: list[int]) -> None:
+        self._cache.residency.adopt(f"{self._link}/{frame['inv']}", frame["keys"])
+
+    def _on_drop(self, frame: Frame, descriptors: list[int]) -> None:
+        identifier = f"{self._link}/{frame['inv']}"
+        invocation = self._invocations.get(identifier)
+        if invocation is None:
+            self._cache.residency.drop(identifier)
+        else:
+            self._abort(invocation)
+
+    # ***** the stages *****
+
+    def _settle(self) -> None:
+        """Go on wherever something can: memory for who waits, slots for who is ready, news for the front."""
+        self._grant_memory()
+        self._start_ready()
+        self._tell()
+
+    def _grant_memory(self) -> None:
+        # Strictly in order: a large set is not overtaken for ever by small ones.
+        while self._waiting:
+            invocation = self._waiting[0]
+            granted = self._cache.grant(invocation.id, invocation.plan, invocation.keys)
+            if isinstance(granted, Busy):
+                return
+            self._waiting.popleft()
+            if isinstance(granted, KaasError):
+                self._end(invocation, granted)
+                continue
+            invocation.pinned = granted
+            invocation.missing = {*granted.loads, *granted.joins}
+            if invocation.missing:
+                invocation.move("loading")
+                self._need(invocation, granted.loads)
+            else:
+                self._make_ready(invocation)
+
+    def _make_ready(self, invocation: Invocation) -> None:
+        invocation.move("ready")
+        invocation.loaded = time.monotonic()
+        self._ready.append(invocation)
+
+    def _start_ready(self) -> None:
+        while self._ready and self._free_slots:
+            invocation = self._ready[0]
+            if self._computing and (invocation.alone or self._computing[0].alone):
+                return
+            self._ready.popleft()
+            self._start(invocation)
+
+    def _start(self, invocation: Invocation) -> None:
+        """Put the first of an invocation's operations on a stream."""
+        device, plan, pinned = self._device, invocation.plan, invocation.pinned
+        assert pinned is not None
+        try:
+            functions = self._bundles.functions(invocation.digest, plan.kernels)
+        except device.driver_error as error:
+            failure = device.failure(error)
+            if failure.fatal:
+                raise
+            self._end(invocation, failure.error)
+            return
+        invocation.move("computing")
+        slot = invocation.slot = self._free_slots.pop()
+        self._computing.append(invocation)
+        stream = slot.stream
+        work = {name: self._cache.address(handle) for name, handle in pinned.work.items()}
+        cached = {buffer: self._cache.address(pinned.inputs[key]) for buffer, key in invocation.keys.items()}
+        invocation.start_event = device.record(stream)
+        for name, size in plan.work.items():
+            if name in plan.private:
+                device.copy(work[name], cached[name], size, stream)
+            elif invocation.scrub or name in plan.zeroed:
+                device.clear(work[name], size, stream)
+        addresses = [work[name] if name in work else cached[name] for name in plan.buffers]
+        invocation.launcher = Launcher(device, plan, functions, addresses, stream)
+        self._advance(invocation)
+
+    def _advance(self, invocation: Invocation) -> bool:
+        """Hand over more operations; after the last, have the outputs copied. True if anything was handed over."""
+        launcher, slot = invocation.launcher, invocation.slot
+        assert launcher is not None
+        assert slot is not None
+        try:
+            advanced = launcher.advance()
+        except self._device.driver_error as error:
+            failure = self._device.failure(error, launching=launcher.where or "the graph")
+            if failure.fatal:
+                raise
+            self._drain(invocation, failure.error)
+            return True
+        except KaasError as error:
+            # A step that depends on a loop's index is checked when its turn comes.
+            self._drain(invocation, error)
+            return True
+        if launcher.finished and invocation.end_event is None:
+            invocation.end_event = self._device.record(slot.stream)
+            if sum(output.size for output in invocation.outputs) <= SMALL_BYTES:
+                # Not worth waiting to see the end first.
+                self._copy_out(invocation, slot.stream)
+                invocation.done_event = self._device.record(slot.stream)
+        return advanced
+
+    def _copy_out(self, invocation: Invocation, stream: Any) -> None:
+        launcher, pinned, device, plan = invocation.launcher, invocation.pinned, self._device, invocation.plan
+        assert launcher is not None
+        assert pinned is not None
+        for output in invocation.outputs:
+            output.storage = plan.buffers[launcher.permutation[plan.buffers.index(output.buffer)]]
+            address = self._cache.address(pinned.work[output.storage])
+            if output.segment is not None:
+                device.page_lock(output.segment)
+            if output.segment is not None and output.segment.registration is not None:
+                device.copy_out(output.segment.array, address, stream)
+            else:
+                output.staging = device.staging(output.size)
+                device.copy_out(output.staging, address, stream)
+
+    def _poll_copies_in(self) -> bool:
+        progress = False
+        while self._copies_in and self._copies_in[0][0].query():
+            event, key, mapped = self._copies_in.popleft()
+            self._device.recycle(event)
+            if mapped is not None:
+                mapped.close()
+            for identifier in self._cache.residency.loaded(key):
+                invocation = self._invocations[identifier]
+                invocation.missing.discard(key)
+                if not invocation.missing:
+                    self._make_ready(invocation)
+            progress = True
+        return progress
+
+    def _poll_computing(self) -> bool:
+        progress = False
+        for invocation in list(self._computing):
+            if invocation.end_event is None:
+                progress = self._advance(invocation) or progress
+            event = invocation.done_event or invocation.end_event
+            if event is not None and event.query():
+                self._computed(invocation)
+                progress = True
+        return progress
+
+    def _computed(self, invocation: Invocation) -> None:
+        """Its operations have ended: the slot is free, the outputs go out."""
+        invocation.gpu_ms = invocation.end_event.time_since(invocation.start_event)
+        self._leave_slot(invocation)
+        if invocation.error is not None:
+            self._end(invocation, invocation.error)
+            return
+        invocation.move("storing")
+        if invocation.done_event is not None:
+            self._done(invocation)
+        else:
+            stream = self._device.copy_out_stream
+            self._copy_out(invocation, stream)
+            self._copies_out.append((self._device.record(stream), invocation))
+
+    def _leave_slot(self, invocation: Invocation) -> None:
+        assert invocation.slot is not None
+        assert invocation.launcher is not None
+        invocation.launcher.close()
+        self._computing.remove(invocation)
+        self._free_slots.append(invocation.slot)
+        invocation.slot = None
+        events = (invocation.start_event, invocation.end_event, invocation.done_event)
+        self._device.recycle(*(event for event in events if event is not None))
+
+    def _poll_copies_out(self) -> bool:
+        progress = False
+        while self._copies_out and self._copies_out[0][0].query():
+            event, invocation = self._copies_out.popleft()
+            self._device.recycle(event)
+            if invocation.error is not None:
+                self._end(invocation, invocation.error)
+            else:
+                self._done(invocation)
+            progress = True
+        return progress
+
+    # ***** ends *****
+
+    def _done(self, invocation: Invocation) -> None:
+        """The results are in host memory: answer, and keep the outputs until the front adopts or drops them."""
+        pinned = invocation.pinned
+        assert pinned is not None
+        inline = {}
+        for output in invocation.outputs:
+            if output.segment is None:
+                assert output.staging is not None
+                inline[output.buffer] = base64.b64encode(output.staging.data).decode()
+            elif output.staging is not None:
+                output.segment.array[:] = output.staging
+        now = time.monotonic()
+        stats = {
+            "device_hits": pinned.hits,
+            "joined": pinned.joins,
+            "load_ms": (invocation.loaded - invocation.received) * 1e3,
+            "compute_ms": (now - invocation.loaded) * 1e3,
+            "gpu_ms": invocation.gpu_ms,
+        }
+        self._send({"type": "done", "inv": invocation.inv, "stats": stats, "inline": inline})
+        self._forget(invocation, keep={output.storage: output.buffer for output in invocation.outputs})
+
+    def _end(self, invocation: Invocation, error: KaasError) -> None:
+        """It has failed and nothing of it is on the device."""
+        if not invocation.silent:
+            self._send({"type": "failed", "inv": invocation.inv, "error": error.to_json(), "fatal": False})
+        self._forget(invocation)
+
+    def _forget(self, invocation: Invocation, keep: Mapping[str, str] | None = None) -> None:
+        invocation.move("ended")
+        del self._invocations[invocation.id]
+        for output in invocation.outputs:
+            output.staging = None
+            if output.segment is not None:
+                output.segment.close()
+        if invocation.pinned is None:
+            return
+        for key, other in self._cache.residency.release(invocation.id, keep or {}):
+            self._need(self._invocations[other], [key])
+
+    def _drain(self, invocation: Invocation, error: KaasError) -> None:
+        """It ends with `error` when the device is done with what it has of it; it gets nothing more."""
+        invocation.error = error
+        if invocation.slot is not None:
+            assert invocation.launcher is not None
+            invocation.launcher.stop()
+            if invocation.end_event is None:
+                invocation.end_event = self._device.record(invocation.slot.stream)
+        invocation.move("draining")
+
+    def _abort(self, invocation: Invocation) -> None:
+        """The front does not want it any more."""
+        error = CallerError("cancelled", "the invocation was cancelled")
+        if invocation.stage in ("computing", "storing"):
+            self._drain(invocation, error)
+        elif invocation.stage != "draining":
+            for queue in (self._waiting, self._ready):
+                if invocation in queue:
+                    queue.remove(invocation)
+            self._end(invocation, error)
+
+    def _lose(self, failure: Failure) -> None:
+        """Answer for everything after an error that nobody expected; a lost context ends the process.
+
+        Whose kernel a fault was is certain only if one invocation computed. If several did, none is blamed: each may
+        be retried, marked `suspect`, so that the front can run it `alone`.
+        """
+        suspects = self._computing if failure.error.code == "kernel_fault" else []
+        culprit = suspects[0] if len(suspects) == 1 else None
+        for invocation in self._invocations.values():
+            if invocation.silent:
+                continue
+            if invocation is culprit:
+                error = failure.error
+            elif invocation.error is not None:
+                error = invocation.error
+            else:
+                error = PlatformError("executor_lost", f"the device's context was lost: {failure.error.message}")
+            frame = {"type": "failed", "inv": invocation.inv, "error": error.to_json(), "fatal": True}
+            if culprit is None and invocation in suspects:
+                frame["suspect"] = True
+            self._send(frame)
+        raise ContextLost(str(failure.error))
+
+    # ***** news *****
+
+    def _need(self, invocation: Invocation, keys: Iterable[str]) -> None:
+        wanted = list(keys)
+        if wanted and not invocation.silent:
+            self._send({"type": "need", "inv": invocation.inv, "keys": wanted})
+
+    def _tell(self, *, always: bool = False) -> None:
+        if (news := self._cache.news(always=always)) is not None:
+            self._send(news)

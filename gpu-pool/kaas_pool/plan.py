@@ -1,0 +1,123 @@
+"""What a device has to do for one action and one set of sizes: operations, and the memory they need.
+
+Pure: no CUDA, no I/O, no clock. A plan depends on the bundle, the symbols and the parameters, not on the data and not
+on addresses, so it is built once per shape and kept.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import OrderedDict
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from kaas.binding import ALIGNMENT_BYTES, Binding
+from kaas.dtypes import Number
+from kaas.graph import BufferArg, KernelStep, Source, walk
+from kaas.manifest import Manifest
+from kaas_pool.compiler.signatures import KernelSignature
+from kaas_pool.limits import Limits
+from kaas_pool.operations import Operation
+
+#: Signatures by source and by the kernel's name in the manifest.
+Signatures = Mapping[tuple[Source, str], KernelSignature]
+
+Kernel = tuple[Source, str]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The operations of one shape class. Buffers are numbered in the manifest's order, `kernels` in order of use.
+
+    `names` are the values of symbols and parameters, for operations that depend on a loop's index.
+    """
+
+    buffers: tuple[str, ...]
+    #: Bytes of each buffer.
+    sizes: tuple[int, ...]
+    #: Read before they are written: their contents come from the cache.
+    inputs: frozenset[str]
+    #: Inputs that a step may write, and which are therefore bound to a copy of the cached object.
+    private: frozenset[str]
+    #: Cleared at the start of every invocation.
+    zeroed: frozenset[str]
+    kernels: tuple[Kernel, ...]
+    operations: tuple[Operation, ...]
+    names: Mapping[str, Number]
+
+    @staticmethod
+    def build(manifest: Manifest, binding: Binding, signatures: Signatures, limits: Limits) -> Plan:
+        """Evaluate and check every step that does not depend on a loop's index; the others are checked as they run.
+
+        Raises AuthorError `signature_mismatch`, CallerError `launch_invalid` or `expression_range`, each with the
+        place in the manifest.
+        """
+        from kaas_pool.plan_builder import Builder  # It makes plans.
+
+        return Builder(manifest, binding, signatures, limits).plan()
+
+    @cached_property
+    def work(self) -> Mapping[str, int]:
+        """Bytes of each buffer in the invocation's own memory: outputs, temporaries and private copies."""
+        return {
+            name: size
+            for name, size in zip(self.buffers, self.sizes, strict=True)
+            if name not in self.inputs or name in self.private
+        }
+
+    @cached_property
+    def device_bytes(self) -> int:
+        """Device memory for everything at once: each input's object, and `work`."""
+        sizes = dict(zip(self.buffers, self.sizes, strict=True))
+        return sum(map(charge, [*(sizes[name] for name in self.inputs), *self.work.values()]))
+
+    def size_of(self, buffer: str) -> int:
+        """Bytes of a buffer."""
+        return self.sizes[self.buffers.index(buffer)]
+
+
+def charge(size: int) -> int:
+    """What a buffer of `size` bytes takes of a device, in bytes."""
+    return max(-(-size // ALIGNMENT_BYTES), 1) * ALIGNMENT_BYTES
+
+
+def private_copies(manifest: Manifest, signatures: Signatures) -> frozenset[str]:
+    """The inputs that some step may write, or that exchange their storage: they are bound to private copies."""
+    written = set(manifest.written)
+    for step in walk(manifest.steps):
+        if isinstance(step, KernelStep):
+            signature = signatures[step.source, step.kernel]
+            for parameter, arg in zip(signature.parameters, step.args, strict=False):
+                if isinstance(arg, BufferArg) and parameter.writes:
+                    written.add(arg.buffer)
+    return frozenset(name for name in written if manifest.buffers[name].is_read)
+
+
+class PlanCache:
+    """Plans by bundle and shape class, the most recently used `bound` of them."""
+
+    def __init__(self, bound: int = 256) -> None:
+        self._bound = bound
+        self._plans: OrderedDict[tuple[str, str], Plan] = OrderedDict()
+
+    def get(
+        self, digest: str, manifest: Manifest, binding: Mapping[str, Any], signatures: Signatures, limits: Limits
+    ) -> Plan:
+        """The plan for a binding in its JSON form, which is decoded only for a plan that is not there yet.
+
+        Raises as `Plan.build`; what cannot be planned is not remembered.
+        """
+        key = (digest, json.dumps([binding["params"], binding["symbols"]], sort_keys=True))
+        plan = self._plans.get(key)
+        if plan is None:
+            plan = self._plans[key] = Plan.build(manifest, Binding.from_json(binding), signatures, limits)
+            if len(self._plans) > self._bound:
+                self._plans.popitem(last=False)
+        else:
+            self._plans.move_to_end(key)
+        return plan
+
+    def __len__(self) -> int:
+        return len(self._plans)
