@@ -1,0 +1,247 @@
+"""The host tier's decisions, one by one."""
+
+from __future__ import annotations
+
+from kaas.errors import KaasError, PlatformError
+from kaas_pool.content import ObjectRange
+from kaas_pool.mover.host_tier import (
+    PAGE_BYTES,
+    AbortLoad,
+    Create,
+    Decision,
+    Free,
+    Grant,
+    HostTier,
+    Refuse,
+    Request,
+    StartLoad,
+    charged_bytes,
+)
+
+ONE, TWO, THREE = Request(1, 1), Request(1, 2), Request(2, 3)
+FAILURE = PlatformError("store_error", "broken")
+
+
+def item(size: int = PAGE_BYTES) -> ObjectRange:
+    return ObjectRange("s3", "b", "k", "etag", None, 0, size)
+
+
+def tier(pages: int = 4, segments: int = 100) -> HostTier:
+    return HostTier(pages * PAGE_BYTES, segments, "boot")
+
+
+def load(host: HostTier, request: Request, key: str = "k", pages: int = 1, tenant: str = "t") -> list[Decision]:
+    decisions = host.load(request, tenant, "d", key, item(pages * PAGE_BYTES))
+    host.check()
+    return decisions
+
+
+def refusals(decisions: list[Decision]) -> list[tuple[Request, str]]:
+    return [(d.request, d.error.code) for d in decisions if isinstance(d, Refuse)]
+
+
+def test_sizes_are_charged_in_whole_pages() -> None:
+    assert [charged_bytes(size) for size in (0, 1, PAGE_BYTES, PAGE_BYTES + 1)] == [
+        PAGE_BYTES,
+        PAGE_BYTES,
+        PAGE_BYTES,
+        2 * PAGE_BYTES,
+    ]
+
+
+def test_a_miss_creates_loads_and_is_granted() -> None:
+    host = tier()
+    assert load(host, ONE) == [Create("boot-1", PAGE_BYTES, False), StartLoad("boot-1", "t", item())]
+    assert host.loaded("boot-1") == [Grant(ONE, "boot-1", PAGE_BYTES, "store")]
+
+
+def test_a_hit_is_granted_at_once() -> None:
+    host = tier()
+    load(host, ONE)
+    host.loaded("boot-1")
+    assert load(host, TWO) == [Grant(TWO, "boot-1", PAGE_BYTES, "host")]
+    assert (host.counts.hits, host.counts.misses) == (1, 1)
+
+
+def test_loads_of_one_key_are_done_once() -> None:
+    host = tier()
+    load(host, ONE)
+    assert load(host, TWO) == [] == load(host, THREE)
+    assert host.loaded("boot-1") == [
+        Grant(ONE, "boot-1", PAGE_BYTES, "store"),
+        Grant(TWO, "boot-1", PAGE_BYTES, "host"),
+        Grant(THREE, "boot-1", PAGE_BYTES, "host"),
+    ]
+
+
+def test_domains_share_nothing() -> None:
+    host = tier()
+    load(host, ONE)
+    host.loaded("boot-1")
+    decisions = host.load(TWO, "t", "other", "k", item())
+    assert StartLoad("boot-2", "t", item()) in decisions
+
+
+def test_the_least_recently_used_goes_first() -> None:
+    host = tier(pages=2)
+    for request, key in ((ONE, "a"), (TWO, "b")):
+        load(host, request, key)
+        host.loaded(f"boot-{request.id}")
+    host.release(1, ["boot-1", "boot-2"])
+    load(host, Request(1, 4), "a")  # used again
+    host.release(1, ["boot-1"])
+    assert load(host, Request(1, 5), "c")[0] == Free("boot-2")
+
+
+def test_what_is_leased_stays_and_the_next_waits() -> None:
+    host = tier(pages=2)
+    load(host, ONE, "a", pages=2)
+    host.loaded("boot-1")
+    assert load(host, THREE, "b") == []
+    assert host.release(1, ["boot-1"]) == [
+        Free("boot-1"),
+        Create("boot-2", PAGE_BYTES, False),
+        StartLoad("boot-2", "t", item()),
+    ]
+
+
+def test_a_large_request_is_not_starved_by_small_ones() -> None:
+    host = tier(pages=2)
+    load(host, ONE, "a")
+    host.loaded("boot-1")
+    assert load(host, TWO, "large", pages=2) == []
+    assert load(host, THREE, "small") == []
+    decisions = host.release(1, ["boot-1"])
+    assert [d.segment for d in decisions if isinstance(d, Create)] == ["boot-2"]
+
+
+def test_each_lease_is_released_by_itself() -> None:
+    host = tier(pages=1)
+    load(host, ONE)
+    host.loaded("boot-1")
+    load(host, TWO)
+    load(host, THREE, "other")
+    assert host.release(1, ["boot-1"]) == []
+    assert host.release(2, ["boot-1"]) == []  # not its lease
+    assert Free("boot-1") in host.release(1, ["boot-1"])
+
+
+def test_what_can_never_fit_is_refused() -> None:
+    host = tier(pages=2)
+    assert refusals(load(host, ONE, pages=3)) == [(ONE, "host_out_of_memory")]
+    assert refusals(host.alloc(TWO, "d", 3 * PAGE_BYTES)) == [(TWO, "host_out_of_memory")]
+    host.check()
+
+
+def test_the_number_of_segments_is_bounded_too() -> None:
+    host = tier(segments=1)
+    load(host, ONE, "a")
+    host.loaded("boot-1")
+    assert load(host, TWO, "b") == []
+    assert Free("boot-1") in host.release(1, ["boot-1"])
+
+
+def test_a_failure_is_everyones_who_asked_under_those_rights() -> None:
+    host = tier()
+    load(host, ONE, tenant="t")
+    load(host, TWO, tenant="t")
+    load(host, THREE, tenant="other")
+    decisions = host.load_failed("boot-1", FAILURE)
+    assert decisions == [Refuse(ONE, FAILURE), Refuse(TWO, FAILURE), StartLoad("boot-1", "other", item())]
+    host.check()
+    assert host.loaded("boot-1") == [Grant(THREE, "boot-1", PAGE_BYTES, "store")]
+
+
+def test_after_a_failure_nothing_is_left() -> None:
+    host = tier()
+    load(host, ONE)
+    assert host.load_failed("boot-1", FAILURE) == [Refuse(ONE, FAILURE), Free("boot-1")]
+    assert host.used_bytes == 0
+
+
+def test_the_last_one_to_cancel_aborts_the_load() -> None:
+    host = tier()
+    load(host, ONE)
+    load(host, TWO)
+    assert refusals(host.cancel(ONE)) == [(ONE, "cancelled")]
+    decisions = host.cancel(TWO)
+    assert refusals(decisions) == [(TWO, "cancelled")] and decisions[1:] == [AbortLoad("boot-1")]
+    host.check()
+    assert host.load_failed("boot-1", None) == [Free("boot-1")]
+
+
+def test_who_comes_while_a_load_is_aborted_starts_it_again() -> None:
+    host = tier()
+    load(host, ONE)
+    host.cancel(ONE)
+    assert load(host, TWO) == []
+    assert host.load_failed("boot-1", None) == [StartLoad("boot-1", "t", item())]
+    assert host.loaded("boot-1") == [Grant(TWO, "boot-1", PAGE_BYTES, "store")]
+
+
+def test_a_load_that_was_faster_than_its_abort_is_kept() -> None:
+    host = tier()
+    load(host, ONE)
+    host.cancel(ONE)
+    assert host.loaded("boot-1") == []
+    assert load(host, TWO) == [Grant(TWO, "boot-1", PAGE_BYTES, "host")]
+
+
+def test_cancel_takes_a_request_out_of_the_queue() -> None:
+    host = tier(pages=1)
+    load(host, ONE, "a")
+    host.loaded("boot-1")
+    load(host, TWO, "b")
+    assert refusals(host.cancel(TWO)) == [(TWO, "cancelled")]
+    host.check()
+    assert host.cancel(TWO) == [] == host.cancel(ONE)
+
+
+def test_a_result_goes_with_its_last_lease_but_not_under_a_store() -> None:
+    host = tier()
+    assert host.alloc(ONE, "d", 10) == [Create("boot-1", 10, True), Grant(ONE, "boot-1", 10, None)]
+    assert not host.hold(2, "boot-1")
+    assert host.hold(1, "boot-1")
+    assert host.gone(1) == []
+    host.check()
+    assert host.unhold("boot-1") == [Free("boot-1")]
+
+
+def test_inputs_cannot_be_stored() -> None:
+    host = tier()
+    load(host, ONE)
+    host.loaded("boot-1")
+    assert not host.hold(1, "boot-1")
+
+
+def test_who_is_gone_leases_and_waits_no_more() -> None:
+    host = tier(pages=2)
+    load(host, ONE, "a")
+    host.loaded("boot-1")
+    load(host, TWO, "b")
+    load(host, THREE, "c")
+    assert host.gone(1) == [
+        AbortLoad("boot-2"),
+        Free("boot-1"),
+        Create("boot-3", PAGE_BYTES, False),
+        StartLoad("boot-3", "t", item()),
+    ]
+    host.check()
+
+
+def test_purge_drops_a_domains_idle_inputs_only() -> None:
+    host = tier()
+    for request, domain in ((ONE, "d"), (TWO, "d"), (THREE, "other")):
+        host.load(request, "t", domain, f"k{request.id}", item())
+        host.loaded(f"boot-{request.id}")
+    host.release(1, ["boot-1"])
+    host.release(2, ["boot-3"])
+    assert host.purge("d") == (PAGE_BYTES, [Free("boot-1")])
+    host.check()
+
+
+def test_an_error_of_the_store_is_passed_on_unchanged() -> None:
+    host = tier()
+    load(host, ONE)
+    (refuse, _) = host.load_failed("boot-1", FAILURE)
+    assert isinstance(refuse, Refuse) and isinstance(refuse.error, KaasError) and refuse.error is FAILURE
