@@ -25,7 +25,7 @@ LOST = PlatformError("executor_lost", "the executor died")
 
 
 def invocation() -> Invocation:
-    return Invocation("t", "id-1", "f", accepted=10.0, deadline=70.0)
+    return Invocation("t", "id-1", "f", accepted=10.0, deadline=70.0, budget_ms=60_000)
 
 
 def running() -> Invocation:

@@ -21,7 +21,7 @@ FINAL: frozenset[Stage] = frozenset({"done", "failed", "cancelled"})
 TRANSITIONS: Mapping[Stage, frozenset[Stage]] = {
     "accepted": frozenset({"queued", "done", "failed", "cancelled"}),
     "queued": frozenset({"loading", "done", "failed", "cancelled"}),
-    "loading": frozenset({"computing", "queued", "done", "failed", "cancelled"}),
+    "loading": frozenset({"computing", "storing", "queued", "done", "failed", "cancelled"}),
     "computing": frozenset({"loading", "storing", "queued", "failed", "cancelled"}),
     "storing": frozenset({"done", "queued", "failed", "cancelled"}),
     "done": frozenset(),
@@ -55,6 +55,15 @@ MAX_ATTEMPTS = 3
 _STORY_LINES = 64
 
 
+def budget_exceeded(budget_ms: int, stage: Stage) -> CallerError:
+    """The error of a budget that was spent in `stage`."""
+    return CallerError(
+        "budget_exceeded",
+        f"the budget of {budget_ms} ms was spent while {STAGE_WORDS.get(stage, stage)}",
+        hint="give a larger budget_ms (for an OpenWhisk action: a longer timeout), or less work",
+    )
+
+
 class InvalidTransition(Exception):
     """A stage that cannot follow the present one; the message carries the story."""
 
@@ -67,9 +76,10 @@ class Invocation:
     id: str
     #: Digest of the request's bundle and arguments; what makes two requests of one id the same.
     fingerprint: str
-    #: When it was accepted, and until when it may go on.
+    #: When it was accepted, and until when it may go on. The budget began before its acceptance.
     accepted: float
     deadline: float
+    budget_ms: int
     stage: Stage = "accepted"
     #: Attempts begun.
     attempts: int = 0
@@ -133,15 +143,7 @@ class Invocation:
 
     def spend(self, now: float) -> None:
         """The end: its budget is spent; the error names the stage."""
-        stage, budget = self.stage, round((self.deadline - self.accepted) * 1e3)
-        self.fail(
-            CallerError(
-                "budget_exceeded",
-                f"the budget of {budget} ms was spent while {STAGE_WORDS.get(stage, stage)}",
-                hint="give a larger budget_ms (for an OpenWhisk action: a longer timeout), or less work",
-            ),
-            now,
-        )
+        self.fail(budget_exceeded(self.budget_ms, self.stage), now)
 
     def story(self) -> tuple[dict[str, Any], ...]:
         """What happened so far, as `{ms, event}` since acceptance."""

@@ -35,6 +35,11 @@ class Slots:
         """All devices, up or down."""
         return tuple(self._devices)
 
+    @property
+    def total(self) -> int:
+        """Slots of all devices together."""
+        return self._slots * len(self._devices)
+
     def busy(self, device: str) -> int:
         """Slots taken on a device."""
         return len(self._devices[device].holders)

@@ -1,0 +1,269 @@
+"""The HTTP routes (docs/contracts.md, "HTTP, version 1"): read the request, call the pool, shape the answer."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import math
+from collections.abc import Callable
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+import yaml
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from kaas.errors import AuthorError, CallerError, KaasError, PlatformError
+from kaas.messages import MAX_BUNDLE_BYTES, MAX_REQUEST_BYTES, InvocationRequest, check_digest
+from kaas_pool.front import metrics
+from kaas_pool.front.journal import Outcome
+from kaas_pool.front.pool import Pool
+from kaas_pool.front.ticket import Ticket
+from kaas_pool.front.tokens import Identity
+
+#: Most invocations end within this time, in seconds: only later is it worth watching the connection.
+_WATCH_AFTER = 0.02
+
+_log = logging.getLogger(__name__)
+
+
+def make_app(pool: Pool) -> Starlette:
+    """The application over a pool that has been started."""
+    routes = Routes(pool)
+    return Starlette(
+        routes=[
+            Route("/v1/invocations", routes.invoke, methods=["POST"]),
+            Route("/v1/invocations/{id}", routes.get, methods=["GET"]),
+            Route("/v1/invocations/{id}", routes.cancel, methods=["DELETE"]),
+            Route("/v1/bundles/{digest}", routes.put_bundle, methods=["PUT"]),
+            Route("/v1/devices", routes.devices, methods=["GET"]),
+            Route("/v1/cache", routes.cache, methods=["GET"]),
+            Route("/v1/cache/purge", routes.purge, methods=["POST"]),
+            Route("/v1/queues", routes.queues, methods=["GET"]),
+            Route("/v1/tenants", routes.tenants, methods=["GET"]),
+            Route("/healthz/live", routes.live, methods=["GET"]),
+            Route("/healthz/ready", routes.ready, methods=["GET"]),
+            Route("/metrics", routes.metrics, methods=["GET"]),
+            Route("/openapi.json", routes.openapi, methods=["GET"]),
+        ],
+        exception_handlers={
+            KaasError: _answer_error,
+            HTTPException: _answer_http,
+            ClientDisconnect: _answer_nobody,
+            Exception: _answer_defect,
+        },
+    )
+
+
+class Routes:
+    """One method per route."""
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+
+    async def invoke(self, request: Request) -> Response:
+        """POST /v1/invocations"""
+        began = asyncio.get_running_loop().time()
+        identity = self._identify(request, "invoke")
+        body = InvocationRequest.from_json(_decode(await _read(request, MAX_REQUEST_BYTES, _request_too_large)))
+        assert body.wait_ms is not None
+        found = await self._pool.invocations.accept(identity.tenant, body)
+        if isinstance(found, Ticket):
+            left = began + body.wait_ms / 1e3 - asyncio.get_running_loop().time()
+            if not await self._wait(request, found, left):
+                await self._pool.invocations.promise(found)
+                if not found.life.is_final:
+                    return _json({"id": found.life.id, "state": found.life.answer().state}, 202)
+            found = found.life
+        return _json((found.answer if isinstance(found, Outcome) else found.answer()).to_json())
+
+    async def _wait(self, request: Request, ticket: Ticket, seconds: float) -> bool:
+        """Wait for a ticket's end, the client's leaving or the time; whether it has ended."""
+        if seconds <= 0:
+            return ticket.life.is_final
+        invocations = self._pool.invocations
+        ticket.waiters += 1
+        try:
+            if await invocations.wait(ticket, min(seconds, _WATCH_AFTER)):
+                return True
+            gone = asyncio.ensure_future(_disconnected(request))
+            try:
+                await asyncio.wait(
+                    {gone, ticket.ended}, timeout=seconds - _WATCH_AFTER, return_when=asyncio.FIRST_COMPLETED
+                )
+                left = gone.done() and not ticket.life.is_final
+            finally:
+                gone.cancel()
+        finally:
+            ticket.waiters -= 1
+        if left:
+            invocations.leave(ticket)
+            raise ClientDisconnect  # Answered to nobody.
+        return ticket.life.is_final
+
+    async def get(self, request: Request) -> Response:
+        """GET /v1/invocations/{id}"""
+        identity = self._identify(request, "invoke")
+        return _json(self._pool.invocations.get(identity.tenant, request.path_params["id"]).to_json())
+
+    async def cancel(self, request: Request) -> Response:
+        """DELETE /v1/invocations/{id}"""
+        identity = self._identify(request, "invoke")
+        return _json(self._pool.invocations.cancel(identity.tenant, request.path_params["id"]).to_json())
+
+    async def put_bundle(self, request: Request) -> Response:
+        """PUT /v1/bundles/{digest}"""
+        identity = self._identify(request, "invoke")
+        digest = check_digest(request.path_params["digest"], "digest")
+        data = await _read(request, MAX_BUNDLE_BYTES, _bundle_too_large)
+        return _json(await self._pool.bundles.put(identity.tenant, digest, data))
+
+    async def devices(self, request: Request) -> Response:
+        """GET /v1/devices"""
+        return _json(self._pool.status.devices(self._identify(request, "read")))
+
+    async def cache(self, request: Request) -> Response:
+        """GET /v1/cache"""
+        return _json(await self._pool.status.cache(self._identify(request, "read")))
+
+    async def queues(self, request: Request) -> Response:
+        """GET /v1/queues"""
+        return _json(self._pool.status.queues(self._identify(request, "read")))
+
+    async def tenants(self, request: Request) -> Response:
+        """GET /v1/tenants"""
+        identity = self._identify(request, "read")
+        return _json({"tenants": self._pool.metrics.tenants(None if "admin" in identity.scopes else identity.tenant)})
+
+    async def purge(self, request: Request) -> Response:
+        """POST /v1/cache/purge"""
+        identity = self._identify(request, "invoke")
+        return _json({"bytes": await self._pool.purge(identity.tenant)})
+
+    async def live(self, request: Request) -> Response:
+        """GET /healthz/live"""
+        return _json({"status": "live"})
+
+    async def ready(self, request: Request) -> Response:
+        """GET /healthz/ready"""
+        reason = self._pool.not_ready()
+        if reason is not None:
+            return _json({"status": "not ready", "reason": reason}, 503)
+        return _json({"status": "ready"})
+
+    async def metrics(self, request: Request) -> Response:
+        """GET /metrics"""
+        identity = self._identify(request, "read")
+        everything = "admin" in identity.scopes
+        self._pool.refresh_gauges()
+        text = self._pool.metrics.expose(None if everything else identity.tenant)
+        return Response(text, media_type=metrics.CONTENT_TYPE)
+
+    async def openapi(self, request: Request) -> Response:
+        """GET /openapi.json"""
+        return Response(await asyncio.to_thread(openapi_json), media_type="application/json")
+
+    def _identify(self, request: Request, scope: str) -> Identity:
+        headers = request.headers
+        identity = self._pool.tokens.identify(headers.get("authorization"), headers.get("kaas-tenant"))
+        identity.require(scope)
+        return identity
+
+
+@cache
+def openapi_json() -> bytes:
+    """docs/openapi.yaml as JSON."""
+    text = files("kaas_pool.front").joinpath("openapi.yaml").read_text("utf-8")
+    return json.dumps(yaml.safe_load(text), separators=(",", ":")).encode()
+
+
+def _json(body: dict[str, Any], status: int = 200) -> Response:
+    return Response(json.dumps(body, separators=(",", ":")).encode(), status, media_type="application/json")
+
+
+def _refuse_constant(name: str) -> Any:
+    raise ValueError(f"{name} is no JSON")
+
+
+_decoder = json.JSONDecoder(parse_constant=_refuse_constant)
+
+
+def _decode(body: bytes) -> Any:
+    try:
+        return _decoder.decode(body.decode())
+    except (ValueError, RecursionError) as error:
+        raise CallerError("request_invalid", f"the body is not JSON: {error}") from None
+
+
+async def _read(request: Request, limit: int, too_large: Callable[[], KaasError]) -> bytes:
+    announced = request.headers.get("content-length", "0")
+    if announced.isdigit() and int(announced) > limit:
+        raise too_large()
+    chunks: list[bytes] = []
+    size = 0
+    async for chunk in request.stream():
+        size += len(chunk)
+        if size > limit:
+            raise too_large()
+        chunks.append(chunk)
+    return b"".join(chunks)
+
+
+def _request_too_large() -> KaasError:
+    return CallerError(
+        "payload_too_large",
+        f"the body of an invocation is at most {MAX_REQUEST_BYTES} bytes",
+        hint="put data into the object store and give references",
+    )
+
+
+def _bundle_too_large() -> KaasError:
+    return AuthorError(
+        "bundle_too_large",
+        f"a bundle is at most {MAX_BUNDLE_BYTES} bytes",
+        hint="leave data out of it: bind constants to objects in the store",
+    )
+
+
+async def _disconnected(request: Request) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+
+
+def _error(error: KaasError, status: int | None = None) -> Response:
+    response = _json({"error": error.to_json()}, status or error.row.pool or 500)
+    if error.retry_after_ms is not None:
+        response.headers["Retry-After"] = str(math.ceil(error.retry_after_ms / 1e3))
+    if error.code == "unauthenticated":
+        response.headers["WWW-Authenticate"] = "Bearer"
+    return response
+
+
+async def _answer_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, KaasError)
+    return _error(error)
+
+
+async def _answer_http(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    return _error(
+        CallerError(
+            "route_unknown",
+            f"the pool does not serve {request.method} {request.url.path}",
+            hint="GET /openapi.json lists what it serves",
+        )
+    )
+
+
+async def _answer_nobody(request: Request, error: Exception) -> Response:
+    return Response(status_code=400)
+
+
+async def _answer_defect(request: Request, error: Exception) -> Response:
+    _log.error("a defect in %s %s", request.method, request.url.path, exc_info=error)
+    return _error(PlatformError("internal", "the front failed; its log has the details"))

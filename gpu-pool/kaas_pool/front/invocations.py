@@ -1,0 +1,274 @@
+"""The invocations of a pool: accepted once per id, waited for, cancelled, recovered after a crash."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import logging
+import secrets
+import sqlite3
+import time
+from collections import Counter
+from collections.abc import Coroutine, Mapping
+from typing import Any, TypeVar
+
+from kaas.errors import CallerError, KaasError, PlatformError
+from kaas.messages import Invocation as Answer
+from kaas.messages import InvocationRequest
+from kaas_pool.front.admission import Admission, Admitted
+from kaas_pool.front.dispatch import Dispatcher
+from kaas_pool.front.invocation import Invocation, budget_exceeded
+from kaas_pool.front.journal import Journal, Outcome, Unfinished
+from kaas_pool.front.metrics import Metrics
+from kaas_pool.front.outcomes import Outcomes
+from kaas_pool.front.ticket import Ticket
+
+_Key = tuple[str, str]
+_Known = TypeVar("_Known")
+
+_log = logging.getLogger(__name__)
+
+
+def fingerprint_of(bundle: str, arguments: Mapping[str, Any]) -> str:
+    """What two requests of one id must share."""
+    text = json.dumps([bundle, arguments], separators=(",", ":"), sort_keys=True)
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+class Invocations:
+    """All invocations by tenant and id. Bounds: in all that wait for a slot, and in flight of one tenant."""
+
+    def __init__(
+        self,
+        admission: Admission,
+        journal: Journal,
+        outcomes: Outcomes,
+        metrics: Metrics,
+        queue: int,
+        tenant_queue: int,
+    ) -> None:
+        self._admission = admission
+        self._journal = journal
+        self._outcomes = outcomes
+        self._metrics = metrics
+        self._queue = queue
+        self._tenant_queue = tenant_queue
+        self._loop = asyncio.get_running_loop()
+        self._tickets: dict[_Key, Ticket] = {}
+        self._admitting: dict[_Key, tuple[str, asyncio.Task[Ticket]]] = {}
+        self._dispatcher: Dispatcher | None = None
+        #: Set when the front goes down: nothing is accepted any more.
+        self.draining = False
+        self.in_flight: Counter[str] = Counter()
+
+    def use(self, dispatcher: Dispatcher) -> None:
+        """Give accepted invocations to this dispatcher."""
+        self._dispatcher = dispatcher
+
+    @property
+    def dispatcher(self) -> Dispatcher:
+        """Where accepted invocations go."""
+        assert self._dispatcher is not None
+        return self._dispatcher
+
+    def __len__(self) -> int:
+        """How many are not ended."""
+        return len(self._tickets) + len(self._admitting)
+
+    async def accept(self, tenant: str, request: InvocationRequest) -> Ticket | Invocation | Outcome:
+        """The invocation of a request: a new one, or the one of this id. Raises KaasError before acceptance."""
+        fingerprint = fingerprint_of(request.bundle, request.arguments)
+        if request.id is None:
+            return await self._admit((tenant, secrets.token_hex(16)), fingerprint, request)
+        key = (tenant, request.id)
+        known = self._tickets.get(key)
+        if known is not None:
+            return _same(known, known.life.fingerprint, fingerprint, request.id)
+        if key in self._admitting:
+            first, task = self._admitting[key]
+            return _same(await asyncio.shield(task), first, fingerprint, request.id)
+        ended = self._outcomes.find(tenant, request.id)
+        if ended is not None:
+            return _same(ended, ended.fingerprint, fingerprint, request.id)
+        return await self._admit(key, fingerprint, request)
+
+    async def wait(self, ticket: Ticket, seconds: float) -> bool:
+        """Wait for the end; whether it has come."""
+        if not ticket.ended.done():
+            await asyncio.wait({ticket.ended}, timeout=seconds)
+        return ticket.ended.done()
+
+    async def promise(self, ticket: Ticket) -> None:
+        """Put an invocation on disk, so that it gets its outcome whatever happens to this process."""
+        if ticket.journalled or ticket.life.is_final:
+            return
+        # Before the write is through, so that an end in between is written too, and after it.
+        ticket.journalled = True
+        life, now = ticket.life, self._loop.time()
+        try:
+            await self._journal.accept(
+                Unfinished(
+                    life.tenant,
+                    life.id,
+                    life.fingerprint,
+                    time.time() - (now - life.accepted),
+                    {**ticket.request, "budget_ms": round((life.deadline - life.accepted) * 1e3)},
+                    dict(ticket.admitted.objects),
+                )
+            )
+        except sqlite3.Error as error:
+            ticket.journalled = False
+            raise PlatformError("internal", f"the pool cannot write its journal: {error}") from error
+
+    def leave(self, ticket: Ticket) -> None:
+        """A request stopped waiting because its client left."""
+        if ticket.waiters == 0 and not ticket.journalled:
+            self.dispatcher.cancel(ticket, "the client closed its connection")
+
+    def get(self, tenant: str, identifier: str) -> Answer:
+        """What is known of an invocation, with its story. Raises `invocation_unknown`."""
+        ticket = self._tickets.get((tenant, identifier))
+        if ticket is not None:
+            return ticket.life.answer(with_story=True)
+        if (tenant, identifier) in self._admitting:
+            return Answer(identifier, "accepted")
+        ended = self._outcomes.find(tenant, identifier)
+        if ended is None:
+            raise CallerError(
+                "invocation_unknown",
+                f"no invocation {identifier!r} of this tenant is known",
+                where="id",
+                hint="outcomes are kept for an hour",
+            )
+        return ended.answer if isinstance(ended, Outcome) else ended.answer(with_story=True)
+
+    def cancel(self, tenant: str, identifier: str) -> Answer:
+        """Cancel an invocation if it has not ended; what it is then. Raises `invocation_unknown`."""
+        ticket = self._tickets.get((tenant, identifier))
+        if ticket is not None:
+            self.dispatcher.cancel(ticket, "on request")
+        return self.get(tenant, identifier)
+
+    def on_end(self, ticket: Ticket) -> None:
+        """An invocation has ended (the dispatcher's callback)."""
+        life = ticket.life
+        del self._tickets[life.tenant, life.id]
+        self._count(life.tenant, -1)
+        self._outcomes.add(life, journalled=ticket.journalled)
+        self._metrics.end(life)
+
+    def recover(self) -> list[asyncio.Task[Ticket]]:
+        """Take up what an earlier front had promised."""
+        return [
+            self._begin((left.tenant, left.id), left.fingerprint, self._readmit(left))
+            for left in self._journal.unfinished()
+        ]
+
+    # Admission.
+
+    async def _admit(self, key: _Key, fingerprint: str, request: InvocationRequest) -> Ticket:
+        began = self._loop.time()
+        self._check_room(key[0])
+        admitted = self._admission.again(key[0], request.bundle, fingerprint)
+        if admitted is not None:
+            return self._submit(key, fingerprint, request, admitted, began)
+        task = self._begin(key, fingerprint, self._admit_slowly(key, fingerprint, request, began))
+        return await asyncio.shield(task)
+
+    def _begin(self, key: _Key, fingerprint: str, work: Coroutine[Any, Any, Ticket]) -> asyncio.Task[Ticket]:
+        task = self._loop.create_task(work, name=f"admit {key[1]}")
+
+        def admitted(_: asyncio.Task[Ticket]) -> None:
+            self._admitting.pop(key, None)
+            if not task.cancelled():
+                task.exception()  # Perhaps nobody waits for it any more.
+
+        self._admitting[key] = (fingerprint, task)
+        task.add_done_callback(admitted)
+        return task
+
+    async def _admit_slowly(self, key: _Key, fingerprint: str, request: InvocationRequest, began: float) -> Ticket:
+        work = asyncio.ensure_future(
+            self._admission.admit(key[0], key[1], fingerprint, request.bundle, request.arguments)
+        )
+        # The budget is all an invocation may take, its acceptance included.
+        await asyncio.wait({work}, timeout=began + request.budget_ms / 1e3 - self._loop.time())
+        if not work.done():
+            work.cancel()
+            raise budget_exceeded(request.budget_ms, "accepted")
+        return self._submit(key, fingerprint, request, work.result(), began)
+
+    async def _readmit(self, left: Unfinished) -> Ticket:
+        request = InvocationRequest.from_json(left.request)
+        admission = self._admission.admit(
+            left.tenant, left.id, left.fingerprint, request.bundle, request.arguments, left.objects
+        )
+        # The budget goes on while no front runs; only this machine's wall clock tells how long that was.
+        began = self._loop.time() - max(0.0, time.time() - left.accepted)
+        try:
+            admitted = await admission
+        except KaasError as error:
+            life = Invocation(left.tenant, left.id, left.fingerprint, began, began, request.budget_ms)
+            life.fail(error, self._loop.time())
+            self._outcomes.add(life, journalled=True)
+            self._metrics.end(life)
+            raise
+        return self._submit((left.tenant, left.id), left.fingerprint, request, admitted, began, recovered=True)
+
+    def _submit(
+        self,
+        key: _Key,
+        fingerprint: str,
+        request: InvocationRequest,
+        admitted: Admitted,
+        began: float,
+        *,
+        recovered: bool = False,
+    ) -> Ticket:
+        tenant, identifier = key
+        accepted = began if recovered else self._loop.time()
+        life = Invocation(tenant, identifier, fingerprint, accepted, began + request.budget_ms / 1e3, request.budget_ms)
+        life.logs = admitted.logs
+        if recovered:
+            life.tell("taken up again after a restart of the front", self._loop.time())
+        # Each tenant is its own trust domain.
+        ticket = Ticket(life, tenant, request.to_json(), admitted, journalled=recovered, recovered=recovered)
+        self._tickets[key] = ticket
+        self._count(tenant, 1)
+        self.dispatcher.submit(ticket)
+        return ticket
+
+    def _count(self, tenant: str, change: int) -> None:
+        count = self.in_flight[tenant] = self.in_flight[tenant] + change
+        if count == 0:
+            del self.in_flight[tenant]
+
+    def _check_room(self, tenant: str) -> None:
+        if self.draining:
+            raise PlatformError(
+                "pool_draining", "the pool is going down", hint="try again in a few seconds", retry_after_ms=2000
+            )
+        waiting = self.dispatcher.policy.waiting
+        # Calls being looked at count too: the object store may be slow while clients are not.
+        if waiting + len(self._admitting) >= self._queue:
+            raise self._busy(f"{waiting} invocations wait for a slot", waiting)
+        if self.in_flight[tenant] >= self._tenant_queue:
+            raise self._busy(f"{self.in_flight[tenant]} invocations of this tenant are in flight", waiting)
+
+    def _busy(self, message: str, waiting: int) -> PlatformError:
+        seconds = max(0.1, min(60.0, waiting * self.dispatcher.service_seconds / self.dispatcher.slots))
+        return PlatformError(
+            "pool_busy", message, hint="try again after retry_after_ms", retry_after_ms=round(seconds * 1e3)
+        )
+
+
+def _same(known: _Known, fingerprint: str, asked: str, identifier: str) -> _Known:
+    if fingerprint != asked:
+        raise CallerError(
+            "id_conflict",
+            f"the id {identifier!r} belongs to another call of the last hour",
+            where="id",
+            hint="an id names one call; leave it out to have one made",
+        )
+    return known

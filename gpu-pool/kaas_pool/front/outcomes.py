@@ -1,0 +1,66 @@
+"""Invocations that have ended, for an hour: the latest in memory, the others in the journal."""
+
+from __future__ import annotations
+
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+
+from kaas_pool.front.invocation import Invocation
+from kaas_pool.front.journal import KEEP_SECONDS, Journal, Outcome
+
+_Key = tuple[str, str]
+
+#: How many ended invocations memory holds (some 2 kB each without inline results), and how many go to disk at a time.
+IN_MEMORY = 20_000
+_BATCH = 1_000
+
+
+class Outcomes:
+    """What `GET` and a repeated `POST` see of ended invocations. `wall` is seconds since the epoch."""
+
+    def __init__(self, journal: Journal, in_memory: int = IN_MEMORY, wall: Callable[[], float] = time.time) -> None:
+        self._journal = journal
+        self._limit = in_memory
+        self._wall = wall
+        #: Oldest first; each with the time it ended and whether the journal has it.
+        self._recent: OrderedDict[_Key, tuple[Invocation, float, bool]] = OrderedDict()
+        self._has_older = journal.has_outcomes()
+
+    def add(self, life: Invocation, *, journalled: bool) -> None:
+        """Keep an invocation that has ended; one that was promised in the journal is written there at once."""
+        ended = self._wall()
+        self._recent[life.tenant, life.id] = (life, ended, journalled)
+        if journalled:
+            self._journal.record([_outcome(life, ended)])
+            self._has_older = True
+        if len(self._recent) > self._limit:
+            self._spill()
+
+    def find(self, tenant: str, identifier: str) -> Invocation | Outcome | None:
+        """One that ended within the last hour."""
+        entry = self._recent.get((tenant, identifier))
+        if entry is not None:
+            return entry[0] if entry[1] >= self._wall() - KEEP_SECONDS else None
+        if not self._has_older:
+            return None
+        outcome = self._journal.outcome(tenant, identifier)
+        return outcome if outcome is not None and outcome.ended >= self._wall() - KEEP_SECONDS else None
+
+    async def expire(self) -> None:
+        """Drop what is older than an hour."""
+        limit = self._wall() - KEEP_SECONDS
+        while self._recent and next(iter(self._recent.values()))[1] < limit:
+            self._recent.popitem(last=False)
+        await self._journal.forget_before(limit)
+
+    def _spill(self) -> None:
+        moved = [self._recent.popitem(last=False)[1] for _ in range(min(_BATCH, len(self._recent)))]
+        outcomes = [_outcome(life, ended) for life, ended, journalled in moved if not journalled]
+        if outcomes:
+            self._journal.record(outcomes)
+            self._has_older = True
+
+
+def _outcome(life: Invocation, ended: float) -> Outcome:
+    return Outcome(life.tenant, life.id, life.fingerprint, ended, life.answer(with_story=True))

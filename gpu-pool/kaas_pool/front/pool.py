@@ -1,0 +1,136 @@
+"""Everything the front is made of, started in order and stopped in order."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+
+from kaas_pool.compiler.messages import Target
+from kaas_pool.frames import Link
+from kaas_pool.front.admission import Admission
+from kaas_pool.front.attempt import Tools
+from kaas_pool.front.bundles import Bundles
+from kaas_pool.front.config import FrontConfig
+from kaas_pool.front.dispatch import Dispatcher
+from kaas_pool.front.executors import Executors, keep_probing
+from kaas_pool.front.invocations import Invocations
+from kaas_pool.front.journal import Journal
+from kaas_pool.front.metrics import Metrics
+from kaas_pool.front.mover_client import MoverClient
+from kaas_pool.front.outcomes import Outcomes
+from kaas_pool.front.status import Status
+from kaas_pool.front.supervisor_client import SupervisorClient
+from kaas_pool.front.tokens import Tokens
+from kaas_pool.scheduler import POLICIES
+
+#: Seconds between looks at what is old: idle executors, outcomes of more than an hour.
+_SWEEP_SECONDS = 15.0
+
+_log = logging.getLogger(__name__)
+
+
+class Pool:
+    """The front's parts. Made inside the loop; `lost` is done when the supervisor is gone."""
+
+    def __init__(self, config: FrontConfig, tokens: Tokens) -> None:
+        loop = asyncio.get_running_loop()
+        self.config = config
+        self.tokens = tokens
+        self.lost: asyncio.Future[None] = loop.create_future()
+        self.journal = Journal(config.journal)
+        self.metrics = Metrics()
+        self.mover = MoverClient(config.mover)
+        self.executors = Executors(config.kind, config.devices, config.slots, self._executor_up, self._executor_down)
+        self.bundles = Bundles(
+            config.bundles, config.images, config.kind, self.journal, lambda: self._supervisor, self._targets
+        )
+        self.admission = Admission(self.bundles, self.mover, self.journal, self.executors.capacity)
+        self.outcomes = Outcomes(self.journal)
+        self.invocations = Invocations(
+            self.admission, self.journal, self.outcomes, self.metrics, config.queue, config.tenant_queue
+        )
+        tools = Tools(self.executors, self.mover, self.bundles)
+        policy = POLICIES[config.policy](config.devices, config.slots)
+        self.dispatcher = Dispatcher(policy, tools, self.invocations.on_end)
+        self.invocations.use(self.dispatcher)
+        self.status = Status(config, self.executors, self.dispatcher, self.mover)
+        for device in config.devices:
+            self.dispatcher.device_down(device)
+        self._supervisor = SupervisorClient(
+            Link.from_descriptor(config.control), self.executors.adopted, lambda: self.lost.set_result(None)
+        )
+        self.executors.use(self._supervisor)
+        self._recovered = False
+        self._tasks = [loop.create_task(keep_probing(self.executors, device, self._known)) for device in config.devices]
+        self._tasks.append(loop.create_task(self._sweep()))
+
+    def not_ready(self) -> str | None:
+        """Why bundles and invocations would not be served now; None when they would."""
+        if self.invocations.draining:
+            return "the front is going down"
+        if not self._targets():
+            return "no device serves yet"
+        if not self.mover.is_connected:
+            return "the mover does not answer"
+        return None
+
+    def refresh_gauges(self) -> None:
+        """Bring the gauges up to date."""
+        metrics = self.metrics
+        metrics.waiting.set(self.dispatcher.policy.waiting)
+        metrics.executors.set(sum(1 for _ in self.executors))
+        metrics.executor_deaths.inc(self.executors.deaths - metrics.deaths_told)
+        metrics.deaths_told = self.executors.deaths
+        metrics.in_flight.clear()
+        for tenant, count in self.invocations.in_flight.items():
+            metrics.in_flight.labels(tenant).set(count)
+
+    async def purge(self, tenant: str) -> int:
+        """Drop what nobody uses of a tenant's cached data, on devices and in the host tier; returns the bytes."""
+        own = [executor for executor in self.executors if executor.domain == tenant and executor.facts is not None]
+        on_devices = await asyncio.gather(*(executor.purge() for executor in own))
+        return sum(on_devices) + await self.mover.purge(tenant)
+
+    async def drain(self) -> None:
+        """Accept nothing more, and give what runs the time that the configuration says."""
+        self.invocations.draining = True
+        until = asyncio.get_running_loop().time() + self.config.drain
+        waited_for = [ticket.ended for ticket in self.dispatcher.unfinished]
+        _log.info("draining: %d invocations are in flight", len(waited_for))
+        if waited_for:
+            await asyncio.wait(waited_for, timeout=self.config.drain)
+        with contextlib.suppress(asyncio.TimeoutError):
+            left = max(0.0, until - asyncio.get_running_loop().time())
+            await asyncio.wait_for(self.dispatcher.idle(), left)
+
+    async def close(self) -> None:
+        """Stop the front's own tasks and close its files. Executors live on for the next front."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.mover.close()
+        self.journal.close()
+
+    def _targets(self) -> set[Target]:
+        known = (self.executors.facts(device) for device in self.config.devices)
+        return {self.bundles.target(facts) for facts in known if facts is not None}
+
+    def _known(self, device: str) -> None:
+        self.dispatcher.device_up(device)
+        if not self._recovered:
+            # Bundles can be compiled from now on, which taking up old invocations may need.
+            self._recovered = True
+            self.invocations.recover()
+
+    def _executor_up(self, device: str, domain: str) -> None:
+        self.dispatcher.executor_up(device, domain)
+
+    def _executor_down(self, device: str, domain: str) -> None:
+        self.dispatcher.executor_down(device, domain)
+
+    async def _sweep(self) -> None:
+        while True:
+            await asyncio.sleep(min(_SWEEP_SECONDS, self.config.idle_stop / 4))
+            self.executors.stop_idle(self.config.idle_stop)
+            await self.outcomes.expire()
