@@ -134,7 +134,13 @@ class Attempt:
         inv = f"{ticket.life.tenant}/{ticket.life.id}/{ticket.life.attempts}"
         if not executor.is_alive:
             raise PlatformError("executor_lost", f"the executor of device {self.device} died")
-        self._run = executor.run({**work.run, "inv": inv, "outputs": places}, descriptors)
+        frame: Frame = {**work.run, "inv": inv, "outputs": places}
+        if ticket.shared:
+            frame["scrub"] = True
+        if ticket.life.attempts > 1:
+            # What killed an executor may do so again: nobody else shall be on it then.
+            frame["alone"] = True
+        self._run = executor.run(frame, descriptors)
         ticket.life.move("computing", self._now(), "given to the executor")
         return self._run
 

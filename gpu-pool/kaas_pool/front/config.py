@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import argparse
 import ipaddress
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 
 from kaas_pool.scheduler import POLICIES
 
@@ -31,6 +32,8 @@ class FrontConfig:
     #: Invocations waiting for a slot: in all, and of one tenant.
     queue: int = 10_000
     tenant_queue: int = 1_000
+    #: Trust domains of tenants that share one; every other tenant is its own.
+    domains: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     #: An executor that did nothing for so long is stopped; its device memory is free then.
     idle_stop: float = 600.0
     #: How long running invocations may go on after SIGTERM.
@@ -39,6 +42,14 @@ class FrontConfig:
     key: Path | None = None
     #: The inherited descriptor of the link to the supervisor.
     control: int = 3
+
+    def domain_of(self, tenant: str) -> str:
+        """A tenant's trust domain."""
+        return self.domains.get(tenant, tenant)
+
+    def is_shared(self, domain: str) -> bool:
+        """Whether a domain can hold several tenants, so that one's leftovers must not be seen by another."""
+        return domain in self.domains.values()
 
     @property
     def bundles(self) -> Path:
@@ -85,6 +96,9 @@ def parse_arguments(arguments: Sequence[str]) -> FrontConfig:
     parser.add_argument("--slots", type=int, default=2, help="invocations one device runs at a time (default: 2)")
     parser.add_argument("--queue", type=int, default=10_000, help="invocations that may wait (default: 10000)")
     parser.add_argument("--tenant-queue", type=int, default=1_000, help="... of one tenant (default: 1000)")
+    parser.add_argument(
+        "--domain-of", action="append", default=[], metavar="TENANT=DOMAIN", help="tenants that share a trust domain"
+    )
     parser.add_argument("--idle-stop", type=float, default=600.0, help="seconds until an idle executor is stopped")
     parser.add_argument("--drain", type=float, default=30.0, help="seconds that SIGTERM leaves to running invocations")
     parser.add_argument("--certificate", type=Path, metavar="PEM", help="TLS certificate chain")
@@ -99,6 +113,9 @@ def parse_arguments(arguments: Sequence[str]) -> FrontConfig:
         parser.error("--slots, --queue and --tenant-queue are at least 1")
     if (given.certificate is None) != (given.key is None):
         parser.error("--certificate and --key go together")
+    domains = dict(text.partition("=")[::2] for text in given.domain_of)
+    if not all(domains) or not all(domains.values()):
+        parser.error("--domain-of is TENANT=DOMAIN")
     if given.certificate is None and not is_loopback(given.host) and not given.plaintext:
         parser.error(
             f"--host {given.host} is reached from other machines: give --certificate and --key, or --plaintext"
@@ -115,6 +132,7 @@ def parse_arguments(arguments: Sequence[str]) -> FrontConfig:
         slots=given.slots,
         queue=given.queue,
         tenant_queue=given.tenant_queue,
+        domains=MappingProxyType(domains),
         idle_stop=given.idle_stop,
         drain=given.drain,
         certificate=given.certificate,

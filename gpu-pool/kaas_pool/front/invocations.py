@@ -17,6 +17,7 @@ from kaas.errors import CallerError, KaasError, PlatformError
 from kaas.messages import Invocation as Answer
 from kaas.messages import InvocationRequest
 from kaas_pool.front.admission import Admission, Admitted
+from kaas_pool.front.config import FrontConfig
 from kaas_pool.front.dispatch import Dispatcher
 from kaas_pool.front.invocation import Invocation, budget_exceeded
 from kaas_pool.front.journal import Journal, Outcome, Unfinished
@@ -37,23 +38,21 @@ def fingerprint_of(bundle: str, arguments: Mapping[str, Any]) -> str:
 
 
 class Invocations:
-    """All invocations by tenant and id. Bounds: in all that wait for a slot, and in flight of one tenant."""
+    """All invocations by tenant and id."""
 
     def __init__(
         self,
+        config: FrontConfig,
         admission: Admission,
         journal: Journal,
         outcomes: Outcomes,
         metrics: Metrics,
-        queue: int,
-        tenant_queue: int,
     ) -> None:
         self._admission = admission
         self._journal = journal
         self._outcomes = outcomes
         self._metrics = metrics
-        self._queue = queue
-        self._tenant_queue = tenant_queue
+        self._config = config
         self._loop = asyncio.get_running_loop()
         self._tickets: dict[_Key, Ticket] = {}
         self._admitting: dict[_Key, tuple[str, asyncio.Task[Ticket]]] = {}
@@ -232,8 +231,16 @@ class Invocations:
         life.logs = admitted.logs
         if recovered:
             life.tell("taken up again after a restart of the front", self._loop.time())
-        # Each tenant is its own trust domain.
-        ticket = Ticket(life, tenant, request.to_json(), admitted, journalled=recovered, recovered=recovered)
+        domain = self._config.domain_of(tenant)
+        ticket = Ticket(
+            life,
+            domain,
+            self._config.is_shared(domain),
+            request.to_json(),
+            admitted,
+            journalled=recovered,
+            recovered=recovered,
+        )
         self._tickets[key] = ticket
         self._count(tenant, 1)
         self.dispatcher.submit(ticket)
@@ -251,9 +258,9 @@ class Invocations:
             )
         waiting = self.dispatcher.policy.waiting
         # Calls being looked at count too: the object store may be slow while clients are not.
-        if waiting + len(self._admitting) >= self._queue:
+        if waiting + len(self._admitting) >= self._config.queue:
             raise self._busy(f"{waiting} invocations wait for a slot", waiting)
-        if self.in_flight[tenant] >= self._tenant_queue:
+        if self.in_flight[tenant] >= self._config.tenant_queue:
             raise self._busy(f"{self.in_flight[tenant]} invocations of this tenant are in flight", waiting)
 
     def _busy(self, message: str, waiting: int) -> PlatformError:

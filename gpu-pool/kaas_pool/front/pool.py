@@ -47,9 +47,7 @@ class Pool:
         )
         self.admission = Admission(self.bundles, self.mover, self.journal, self.executors.capacity)
         self.outcomes = Outcomes(self.journal)
-        self.invocations = Invocations(
-            self.admission, self.journal, self.outcomes, self.metrics, config.queue, config.tenant_queue
-        )
+        self.invocations = Invocations(config, self.admission, self.journal, self.outcomes, self.metrics)
         tools = Tools(self.executors, self.mover, self.bundles)
         policy = POLICIES[config.policy](config.devices, config.slots)
         self.dispatcher = Dispatcher(policy, tools, self.invocations.on_end)
@@ -88,9 +86,10 @@ class Pool:
 
     async def purge(self, tenant: str) -> int:
         """Drop what nobody uses of a tenant's cached data, on devices and in the host tier; returns the bytes."""
-        own = [executor for executor in self.executors if executor.domain == tenant and executor.facts is not None]
+        domain = self.config.domain_of(tenant)
+        own = [executor for executor in self.executors if executor.domain == domain and executor.facts is not None]
         on_devices = await asyncio.gather(*(executor.purge() for executor in own))
-        return sum(on_devices) + await self.mover.purge(tenant)
+        return sum(on_devices) + await self.mover.purge(domain)
 
     async def drain(self) -> None:
         """Accept nothing more, and give what runs the time that the configuration says."""

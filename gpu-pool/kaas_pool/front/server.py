@@ -23,6 +23,9 @@ from kaas_pool.front.tokens import Tokens, TokensInvalid
 
 _BACKLOG = 1024
 
+#: Exit status when the settings or files cannot be used: starting again will not help.
+UNUSABLE = 2
+
 _log = logging.getLogger("kaas_pool.front")
 
 
@@ -44,7 +47,7 @@ def run(config: FrontConfig) -> int:
         listening = _listen(config.host, config.port)
     except (TokensInvalid, OSError) as error:
         _log.error("%s", error)
-        return 1
+        return UNUSABLE
     with listening:
         return uvloop.run(_serve(config, tokens, listening))
 

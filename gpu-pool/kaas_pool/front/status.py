@@ -43,7 +43,9 @@ class Status:
                     "pinned_bytes": executor.pinned_bytes,
                 }
                 for executor in self._executors
-                if executor.device == device and executor.domain != PROBE and _may_see(identity, executor.domain)
+                if executor.device == device
+                and executor.domain != PROBE
+                and self._sees_domain(identity, executor.domain)
             ]
             entries.append(entry)
         return {"devices": entries}
@@ -59,7 +61,7 @@ class Status:
                     "bytes": sum(executor.resident.values()),
                 }
                 for executor in self._executors
-                if executor.domain != PROBE and _may_see(identity, executor.domain)
+                if executor.domain != PROBE and self._sees_domain(identity, executor.domain)
             ]
         }
         if "admin" in identity.scopes:
@@ -77,6 +79,9 @@ class Status:
             for tenant, found in sorted(counts.items())
         ]
         return {"policy": self._config.policy, "queues": queues}
+
+    def _sees_domain(self, identity: Identity, domain: str) -> bool:
+        return domain == self._config.domain_of(identity.tenant) or "admin" in identity.scopes
 
 
 def _may_see(identity: Identity, tenant: str) -> bool:

@@ -17,6 +17,8 @@ class Ticket:
 
     life: Invocation
     domain: str
+    #: Whether other tenants' work runs in the same process.
+    shared: bool
     #: The request's body, for the journal.
     request: dict[str, Any]
     admitted: Admitted
