@@ -1,0 +1,277 @@
+// Exported functions: modules, functions, launches.
+#include <algorithm>
+#include <cstdio>
+#include <cstring>
+#include <string>
+
+#include "api.h"
+
+using namespace kaas;
+
+namespace {
+
+// Numbers of CUjit_option.
+enum JitOption : int { info_log = 3, info_log_bytes = 4, error_log = 5, error_log_bytes = 6 };
+
+// Numbers of CUfunction_attribute.
+enum FunctionAttribute : int {
+    max_threads_per_block,
+    shared_bytes,
+    constant_bytes,
+    local_bytes,
+    registers,
+    ptx_version,
+    binary_version,
+    cache_mode,
+    max_dynamic_shared_bytes,
+    preferred_shared_carveout,
+};
+
+constexpr std::size_t most_argument_bytes = 4096;
+
+// The log buffers that a caller gave with its options; without writing to them PyCUDA would read what lay there.
+class JitLog {
+public:
+    JitLog(unsigned count, const int* options, void** values) {
+        for (unsigned index = 0; index < count; ++index) {
+            const auto value = reinterpret_cast<std::uintptr_t>(values[index]);
+            switch (options[index]) {
+                case info_log: info_.text = static_cast<char*>(values[index]); break;
+                case error_log: error_.text = static_cast<char*>(values[index]); break;
+                case info_log_bytes: info_.size = &values[index]; info_.capacity = static_cast<unsigned>(value); break;
+                case error_log_bytes: error_.size = &values[index]; error_.capacity = static_cast<unsigned>(value); break;
+                default: break;
+            }
+        }
+        info_.write("");
+        error_.write("");
+    }
+    void explain(const std::string& text) { error_.write(text); }
+
+private:
+    // The size comes in as the capacity and goes out as the length, in the low half of the option's value.
+    struct Buffer {
+        char* text = nullptr;
+        void** size = nullptr;
+        unsigned capacity = 0;
+
+        void write(const std::string& message) {
+            if (!text || !capacity) return;
+            const int length = std::snprintf(text, capacity, "%s", message.c_str());
+            const unsigned written = std::min(static_cast<unsigned>(length), capacity - 1);
+            *size = reinterpret_cast<void*>(static_cast<std::uintptr_t>(written));
+        }
+    };
+    Buffer info_, error_;
+};
+
+int load(Module** result, const void* image, unsigned option_count, const int* options, void** values) {
+    return guarded([&] {
+        Context& context = Context::current();
+        require(result && image);
+        JitLog log(option_count, options, values);
+        std::string explanation;
+        std::shared_ptr<const Image> loaded;
+        try {
+            loaded = Image::load(image, explanation);
+        } catch (const Error&) {
+            log.explain(explanation);
+            throw;
+        }
+        *result = Handles<Module>::create(std::make_unique<Module>(Module{&context, std::move(loaded), {}}));
+        std::lock_guard lock(context.object_mutex);
+        context.modules.push_back(*result);
+    });
+}
+
+// ***** launches *****
+
+// Copies the arguments that the caller points at to where the kernel expects them.
+std::vector<char> pack(const kaas_abi::Kernel& kernel, void** parameters) {
+    std::vector<char> packed(kernel.argument_bytes);
+    require(parameters || kernel.parameter_count == 0);
+    for (std::uint32_t index = 0; index < kernel.parameter_count; ++index) {
+        const kaas_abi::Parameter& parameter = kernel.parameters[index];
+        require(parameters[index]);
+        std::memcpy(packed.data() + parameter.offset, parameters[index], parameter.size);
+    }
+    return packed;
+}
+
+std::vector<char> take_packed(const kaas_abi::Kernel& kernel, void** extra) {
+    const char* buffer = nullptr;
+    std::size_t size = 0;
+    for (; reinterpret_cast<std::uintptr_t>(*extra) != launch_extra_end; extra += 2) {
+        switch (reinterpret_cast<std::uintptr_t>(extra[0])) {
+            case launch_extra_pointer: buffer = static_cast<const char*>(extra[1]); break;
+            case launch_extra_size: size = *static_cast<const std::size_t*>(extra[1]); break;
+            default: throw Error(invalid_value);
+        }
+    }
+    // Callers may leave out the padding behind the last parameter.
+    std::size_t needed = 0;
+    if (kernel.parameter_count) {
+        const kaas_abi::Parameter& last = kernel.parameters[kernel.parameter_count - 1];
+        needed = last.offset + last.size;
+    }
+    require(size >= needed && size <= most_argument_bytes && (buffer || !needed));
+    std::vector<char> packed(kernel.argument_bytes);
+    if (needed) std::memcpy(packed.data(), buffer, needed);
+    return packed;
+}
+
+void check_shape(kaas_abi::Dim grid, kaas_abi::Dim block) {
+    require(grid.x && grid.y && grid.z && block.x && block.y && block.z);
+    require(grid.x <= 0x7fffffff && grid.y <= 65535 && grid.z <= 65535);
+    require(block.x <= 1024 && block.y <= 1024 && block.z <= 64);
+    require(std::uint64_t{block.x} * block.y * block.z <= 1024);
+}
+
+}  // namespace
+
+KAAS_EXPORT cuModuleLoadData(Module** result, const void* image) { return load(result, image, 0, nullptr, nullptr); }
+
+KAAS_EXPORT cuModuleLoadDataEx(Module** result, const void* image, unsigned option_count, const int* options,
+                               void** values) {
+    return load(result, image, option_count, options, values);
+}
+
+KAAS_EXPORT cuModuleLoadFatBinary(Module** result, const void* image) {
+    return load(result, image, 0, nullptr, nullptr);
+}
+
+KAAS_EXPORT cuModuleLoad(Module** result, const char* path) {
+    std::string content;
+    const int code = guarded([&] {
+        Context::current();
+        require(path);
+        std::FILE* file = std::fopen(path, "rb");
+        require(file, file_not_found);
+        char buffer[1 << 16];
+        while (const std::size_t count = std::fread(buffer, 1, sizeof buffer, file)) content.append(buffer, count);
+        std::fclose(file);
+    });
+    return code ? code : load(result, content.c_str(), 0, nullptr, nullptr);
+}
+
+KAAS_EXPORT cuModuleUnload(Module* handle) {
+    return guarded([&] {
+        Context::current_or_failed();
+        std::unique_ptr<Module> module = Handles<Module>::take(handle);
+        Context& context = *module->context;
+        std::lock_guard lock(context.object_mutex);
+        std::erase(context.modules, handle);
+        for (Function* function : module->functions) Handles<Function>::take(function);
+    });
+}
+
+KAAS_EXPORT cuModuleGetFunction(Function** result, Module* handle, const char* name) {
+    return guarded([&] {
+        Context& context = Context::current();
+        require(result && name);
+        Module& module = Handles<Module>::get(handle);
+        const kaas_abi::Kernel* kernel = module.image->kernel(name);
+        require(kernel, not_found);
+        std::lock_guard lock(context.object_mutex);
+        for (Function* known : module.functions) {
+            if (known->kernel != kernel) continue;
+            *result = known;
+            return;
+        }
+        *result = Handles<Function>::create(
+            std::make_unique<Function>(Function{module.context, module.image, kernel, Device::shared_bytes_default}));
+        module.functions.push_back(*result);
+    });
+}
+
+KAAS_EXPORT cuModuleGetGlobal_v2(DevicePointer* address, std::size_t* bytes, Module* handle, const char* name) {
+    return guarded([&] {
+        Context::current();
+        require(name);
+        const Image::Global global = Handles<Module>::get(handle).image->global(name);
+        if (address) *address = global.address;
+        if (bytes) *bytes = global.bytes;
+    });
+}
+
+KAAS_EXPORT cuFuncGetAttribute(int* value, int attribute, Function* handle) {
+    return guarded([&] {
+        Context::current();
+        require(value);
+        const Function& function = Handles<Function>::get(handle);
+        const Device& device = function.context->device;
+        switch (attribute) {
+            case max_threads_per_block: *value = 1024; break;
+            case shared_bytes: *value = static_cast<int>(function.image->static_shared_bytes()); break;
+            case constant_bytes: case local_bytes: case registers: case cache_mode: *value = 0; break;
+            case ptx_version: case binary_version:
+                *value = device.capability_major * 10 + device.capability_minor;
+                break;
+            case max_dynamic_shared_bytes: *value = static_cast<int>(function.dynamic_shared_most); break;
+            case preferred_shared_carveout: *value = -1; break;
+            default: throw Error(not_supported);
+        }
+    });
+}
+
+KAAS_EXPORT cuFuncSetAttribute(Function* handle, int attribute, int value) {
+    return guarded([&] {
+        Context::current();
+        Function& function = Handles<Function>::get(handle);
+        if (attribute == max_dynamic_shared_bytes) {
+            require(value >= 0 && static_cast<unsigned>(value) <= function.context->device.shared_bytes_most());
+            function.dynamic_shared_most = static_cast<unsigned>(value);
+        } else {
+            // How caches divide is a preference; everything else here is read only or not emulated.
+            require(attribute == preferred_shared_carveout, not_supported);
+        }
+    });
+}
+
+KAAS_EXPORT cuFuncSetCacheConfig(Function* handle, int) {
+    return guarded([&] {
+        Context::current();
+        Handles<Function>::get(handle);
+    });
+}
+
+KAAS_EXPORT cuFuncSetSharedMemConfig(Function* handle, int config) { return cuFuncSetCacheConfig(handle, config); }
+
+// A launch of the old kind (cuLaunchGrid) would use this shape, but those are not supported. PyCUDA sets it before it
+// calls cuLaunchKernel with the same shape.
+KAAS_EXPORT cuFuncSetBlockShape(Function* handle, int x, int y, int z) {
+    return guarded([&] {
+        Context::current();
+        Handles<Function>::get(handle);
+        require(x > 0 && y > 0 && z > 0);
+        check_shape({1, 1, 1}, {static_cast<unsigned>(x), static_cast<unsigned>(y), static_cast<unsigned>(z)});
+    });
+}
+
+KAAS_EXPORT cuLaunchKernel(Function* handle, unsigned grid_x, unsigned grid_y, unsigned grid_z, unsigned block_x,
+                           unsigned block_y, unsigned block_z, unsigned dynamic_shared_bytes, StreamHandle stream_handle,
+                           void** parameters, void** extra) {
+    return guarded([&] {
+        Context& context = Context::current();
+        Function& function = Handles<Function>::get(handle);
+        require(function.context == &context, invalid_handle);
+        Stream& stream = stream_of(context, stream_handle);
+        const kaas_abi::Dim grid{grid_x, grid_y, grid_z}, block{block_x, block_y, block_z};
+        check_shape(grid, block);
+        require(dynamic_shared_bytes <= std::max(function.dynamic_shared_most, Device::shared_bytes_default));
+        require(!(parameters && extra));
+
+        auto task = std::make_shared<Task>(Task::Kind::kernel, &context);
+        Launch& launch = task->launch;
+        launch.image = function.image;
+        launch.kernel = function.kernel;
+        launch.grid = grid;
+        launch.block = block;
+        launch.dynamic_shared_bytes = dynamic_shared_bytes;
+        launch.arguments = extra ? take_packed(*function.kernel, extra) : pack(*function.kernel, parameters);
+        launch.blocks = std::uint64_t{grid_x} * grid_y * grid_z;
+        // Eight turns per worker even out blocks of unequal length.
+        launch.chunk = std::max<std::uint64_t>(1, launch.blocks / (std::uint64_t{context.device.workers()} * 8));
+        context.submit(stream, task);
+    });
+}

@@ -1,0 +1,327 @@
+#include "block_runner.h"
+
+#include <sys/mman.h>
+
+#include <bit>
+#include <cstdio>
+#include <cstdlib>
+
+#include "error.h"
+#include "launch.h"
+
+namespace kaas {
+
+using kaas_abi::BlockOp;
+using kaas_abi::Failure;
+using kaas_abi::warp_size;
+using kaas_abi::WarpOp;
+
+namespace {
+
+constexpr std::size_t page = 4096;
+// The most that any device gives a block; the device's own limit is checked at launch.
+constexpr std::size_t most_shared_bytes = std::size_t{256} << 10;
+constexpr std::size_t shared_alignment = 16;
+
+template <class Value, class Combine>
+std::uint64_t fold(const std::array<Fiber*, warp_size>& fibers, unsigned lanes, Combine combine) {
+    Value total = static_cast<Value>(fibers[std::countr_zero(lanes)]->value);
+    for (unsigned rest = lanes & (lanes - 1); rest; rest &= rest - 1)
+        total = combine(total, static_cast<Value>(fibers[std::countr_zero(rest)]->value));
+    return static_cast<std::uint64_t>(total);
+}
+
+}  // namespace
+
+const kaas_abi::Runtime BlockRunner::runtime_ = {sync_block, sync_warp, fail};
+
+BlockRunner*& current_runner() {
+    // In the static part of the thread's storage: the signal handler reads it, and must not allocate.
+    [[gnu::tls_model("initial-exec")]] static thread_local BlockRunner* runner = nullptr;
+    return runner;
+}
+
+BlockRunner::BlockRunner() {
+    void* range = mmap(nullptr, most_shared_bytes + page, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (range == MAP_FAILED || mprotect(range, most_shared_bytes, PROT_READ | PROT_WRITE) != 0)
+        throw Error(out_of_memory);
+    shared_mapping_ = static_cast<char*>(range);
+    at_barrier_.reserve(most_threads);
+    block_.runtime = &runtime_;
+    block_.runner = this;
+}
+
+void BlockRunner::prepare(const Launch& launch) {
+    launch_ = &launch;
+    block_.grid = launch.grid;
+    block_.block = launch.block;
+    block_.arguments = launch.arguments.data();
+    block_.dynamic_shared_bytes = launch.dynamic_shared_bytes;
+    // Against the guard page, so that running over the end faults.
+    const std::size_t bytes = (launch.dynamic_shared_bytes + shared_alignment - 1) / shared_alignment * shared_alignment;
+    block_.dynamic_shared = shared_mapping_ + most_shared_bytes - bytes;
+    threads_ = launch.block.x * launch.block.y * launch.block.z;
+}
+
+Result BlockRunner::run(kaas_abi::Dim index) {
+    block_.index = index;
+    block_.cursor = 0;
+    live_ = 0;
+    outcome_ = success;
+    current_ = fibers_.take(enter_fiber);
+    if (!current_) return launch_out_of_resources;
+    kaas_fiber_switch(&outside_, current_->stack_pointer);
+    current_ = nullptr;
+    if (outcome_ != success) {
+        fibers_.reset();
+        ready_begin_ = ready_end_ = 0;
+        at_barrier_.clear();
+        barrier_count_ = 0;
+        warps_.fill({});
+    }
+    return outcome_;
+}
+
+void BlockRunner::enter_fiber() {
+    BlockRunner* runner = current_runner();
+    do {
+        runner->launch_->kernel->run(&runner->block_);
+    } while (runner->can_start_another());
+    runner->leave_fiber();
+}
+
+// Called on a fibre whose thread has ended. True where the same fibre can serve for threads not started yet.
+bool BlockRunner::can_start_another() {
+    Fiber* fiber = current_;
+    if (fiber->counted) {
+        --live_;
+        warp_of(fiber->thread).live &= ~(1u << fiber->thread % warp_size);
+        fiber->counted = false;
+    }
+    return ready_begin_ == ready_end_ && block_.cursor < threads_;
+}
+
+void BlockRunner::leave_fiber() {
+    Fiber* ended = current_;
+    current_ = next();
+    fibers_.give(ended);  // after next(), which would otherwise set up a new flow on this very stack
+    StackPointer unused;
+    kaas_fiber_switch(&unused, current_ ? current_->stack_pointer : outside_);
+    std::abort();  // not reached: nothing switches back to a fibre that has ended
+}
+
+// The fibre that runs next: one whose wait is over, else one for the threads not started yet, else, where all wait, one
+// that can be woken because the threads it waits for have ended. Null where the block has ended.
+Fiber* BlockRunner::next() {
+    if (ready_begin_ == ready_end_) {
+        if (block_.cursor < threads_) {
+            Fiber* fiber = fibers_.take(enter_fiber);
+            if (!fiber) stop(launch_out_of_resources);
+            return fiber;
+        }
+        if (live_ == 0) return nullptr;
+        if (!wake_someone()) {
+            report("%s: its threads wait for each other and none can go on (a barrier or a warp function that not all "
+                   "of them reach)", describe());
+            stop(launch_failed);
+        }
+    }
+    return ready_[ready_begin_++ % most_threads];
+}
+
+void BlockRunner::suspend() {
+    Fiber* waiting = current_;
+    current_ = next();
+    if (current_ != waiting) kaas_fiber_switch(&waiting->stack_pointer, current_->stack_pointer);
+}
+
+void BlockRunner::stop(Result reason) {
+    StackPointer unused;
+    kaas_fiber_switch(&unused, abandon(reason));
+    std::abort();  // not reached: nothing switches back to an abandoned fibre
+}
+
+StackPointer BlockRunner::abandon(Result reason) {
+    outcome_ = reason;
+    return outside_;
+}
+
+const char* BlockRunner::describe() {
+    std::snprintf(description_.data(), description_.size(), "kernel %s, block (%u, %u, %u)", launch_->kernel->name,
+                  block_.index.x, block_.index.y, block_.index.z);
+    return description_.data();
+}
+
+Fiber* BlockRunner::count_current(unsigned thread) {
+    Fiber* fiber = current_;
+    if (!fiber->counted) {
+        fiber->counted = true;
+        fiber->thread = thread;
+        ++live_;
+        Warp& warp = warp_of(thread);
+        warp.live |= 1u << thread % warp_size;
+        warp.fibers[thread % warp_size] = fiber;
+    }
+    return fiber;
+}
+
+// ***** the block's barrier *****
+
+void BlockRunner::open_barrier() {
+    const unsigned arrived = static_cast<unsigned>(at_barrier_.size());
+    std::uint64_t result = 0;
+    switch (barrier_op_) {
+        case BlockOp::sync: break;
+        case BlockOp::count: result = barrier_count_; break;
+        case BlockOp::all: result = barrier_count_ == arrived; break;
+        case BlockOp::any: result = barrier_count_ != 0; break;
+    }
+    for (Fiber* fiber : at_barrier_) {
+        fiber->result = result;
+        make_ready(fiber);
+    }
+    at_barrier_.clear();
+    barrier_count_ = 0;
+}
+
+std::uint64_t BlockRunner::sync_block(kaas_abi::Block* block, unsigned thread, BlockOp op, unsigned predicate) {
+    BlockRunner& self = *static_cast<RunningBlock*>(block)->runner;
+    Fiber* fiber = self.count_current(thread);
+    self.at_barrier_.push_back(fiber);
+    self.barrier_op_ = op;
+    self.barrier_count_ += predicate != 0;
+    if (self.barrier_complete()) self.open_barrier();
+    self.suspend();
+    return fiber->result;
+}
+
+// ***** the lanes of a warp *****
+
+// True where every lane of the mask that has not ended, and exists, waits for the same thing.
+bool BlockRunner::group_complete(const Warp& warp, unsigned first_thread, unsigned mask, WarpOp op) const {
+    const unsigned started = block_.cursor - first_thread;  // cursor is beyond the caller's own thread
+    const unsigned existing = threads_ - first_thread;
+    const unsigned started_lanes = started >= warp_size ? ~0u : (1u << started) - 1;
+    const unsigned existing_lanes = existing >= warp_size ? ~0u : (1u << existing) - 1;
+    if (mask & existing_lanes & ~started_lanes) return false;
+    const unsigned needed = mask & warp.live;
+    if (needed & ~warp.waiting) return false;
+    for (unsigned rest = needed; rest; rest &= rest - 1) {
+        const Fiber* fiber = warp.fibers[std::countr_zero(rest)];
+        if (fiber->mask != mask || fiber->op != op) return false;
+    }
+    return true;
+}
+
+// Gives every lane its result and makes it ready.
+void BlockRunner::resolve_group(Warp& warp, unsigned lanes) {
+    const auto& fibers = warp.fibers;
+    const WarpOp op = fibers[std::countr_zero(lanes)]->op;
+    auto for_each = [&](auto&& give) {
+        for (unsigned rest = lanes; rest; rest &= rest - 1) {
+            Fiber* fiber = fibers[std::countr_zero(rest)];
+            fiber->result = give(fiber);
+        }
+    };
+    auto same = [&](auto combined) { for_each([=](Fiber*) { return combined; }); };
+    auto lanes_with = [&](auto&& condition) {
+        std::uint64_t found = 0;
+        for (unsigned rest = lanes; rest; rest &= rest - 1)
+            if (condition(fibers[std::countr_zero(rest)])) found |= rest & -rest;
+        return found;
+    };
+    using I = std::int32_t;
+    using U = std::uint32_t;
+    switch (op) {
+        case WarpOp::sync: break;
+        case WarpOp::active_mask: same(std::uint64_t{lanes}); break;
+        case WarpOp::shuffle:
+            for_each([&](Fiber* fiber) {
+                const bool there = lanes >> fiber->lane & 1;
+                return there ? fibers[fiber->lane]->value : fiber->value;
+            });
+            break;
+        case WarpOp::ballot: same(lanes_with([](Fiber* fiber) { return fiber->value != 0; })); break;
+        case WarpOp::match_any:
+            for_each([&](Fiber* fiber) {
+                return lanes_with([value = fiber->value](Fiber* other) { return other->value == value; });
+            });
+            break;
+        case WarpOp::match_all: {
+            const std::uint64_t value = fibers[std::countr_zero(lanes)]->value;
+            const std::uint64_t equal = lanes_with([=](Fiber* fiber) { return fiber->value == value; });
+            same(std::uint64_t{equal == lanes ? lanes : 0});
+            break;
+        }
+        case WarpOp::add: same(fold<U>(fibers, lanes, [](U a, U b) { return a + b; })); break;
+        case WarpOp::min_signed: same(fold<I>(fibers, lanes, [](I a, I b) { return a < b ? a : b; })); break;
+        case WarpOp::max_signed: same(fold<I>(fibers, lanes, [](I a, I b) { return a > b ? a : b; })); break;
+        case WarpOp::min_unsigned: same(fold<U>(fibers, lanes, [](U a, U b) { return a < b ? a : b; })); break;
+        case WarpOp::max_unsigned: same(fold<U>(fibers, lanes, [](U a, U b) { return a > b ? a : b; })); break;
+        case WarpOp::bit_and: same(fold<U>(fibers, lanes, [](U a, U b) { return a & b; })); break;
+        case WarpOp::bit_or: same(fold<U>(fibers, lanes, [](U a, U b) { return a | b; })); break;
+        case WarpOp::bit_xor: same(fold<U>(fibers, lanes, [](U a, U b) { return a ^ b; })); break;
+    }
+    warp.waiting &= ~lanes;
+    for (unsigned rest = lanes; rest; rest &= rest - 1) make_ready(fibers[std::countr_zero(rest)]);
+}
+
+std::uint64_t BlockRunner::sync_warp(kaas_abi::Block* block, unsigned thread, unsigned mask, WarpOp op,
+                                     std::uint64_t value, unsigned lane) {
+    BlockRunner& self = *static_cast<RunningBlock*>(block)->runner;
+    Fiber* fiber = self.count_current(thread);
+    const unsigned own = 1u << thread % warp_size;
+    if (op == WarpOp::active_mask) {
+        mask = 0;  // resolved by wake_someone() when no lane can go on
+    } else if (!(mask & own)) {
+        report("%s: thread %u calls a warp function with mask 0x%08x, which leaves out its own lane %u",
+               self.describe(), thread, mask, thread % warp_size);
+        self.stop(launch_failed);
+    }
+    Warp& warp = self.warp_of(thread);
+    fiber->mask = mask;
+    fiber->op = op;
+    fiber->value = value;
+    fiber->lane = lane;
+    warp.waiting |= own;
+    if (mask && self.group_complete(warp, thread - thread % warp_size, mask, op))
+        self.resolve_group(warp, mask & warp.live);
+    self.suspend();
+    return fiber->result;
+}
+
+// Called where no fibre is ready and all threads were started: threads that ended may be all that others waited for.
+bool BlockRunner::wake_someone() {
+    if (!at_barrier_.empty() && barrier_complete()) open_barrier();
+    const unsigned warp_count = (threads_ + warp_size - 1) / warp_size;
+    for (unsigned index = 0; index < warp_count; ++index) {
+        Warp& warp = warps_[index];
+        for (unsigned rest = warp.waiting; rest;) {
+            const Fiber* fiber = warp.fibers[std::countr_zero(rest)];
+            const unsigned mask = fiber->mask & warp.live;
+            if (mask && group_complete(warp, index * warp_size, fiber->mask, fiber->op)) {
+                resolve_group(warp, mask);
+                rest &= ~mask;
+            } else {
+                rest &= rest - 1;
+            }
+        }
+    }
+    if (ready_begin_ != ready_end_) return true;
+    for (unsigned index = 0; index < warp_count; ++index) {
+        Warp& warp = warps_[index];
+        unsigned asking = 0;
+        for (unsigned rest = warp.waiting; rest; rest &= rest - 1)
+            if (warp.fibers[std::countr_zero(rest)]->op == WarpOp::active_mask) asking |= rest & -rest;
+        if (asking) resolve_group(warp, asking);
+    }
+    return ready_begin_ != ready_end_;
+}
+
+void BlockRunner::fail(kaas_abi::Block* block, Failure failure, const char* message) {
+    BlockRunner& self = *static_cast<RunningBlock*>(block)->runner;
+    report("%s: %s", self.describe(), message);
+    self.stop(static_cast<Result>(failure));
+}
+
+}  // namespace kaas

@@ -1,0 +1,92 @@
+#include "error.h"
+
+#include <pthread.h>
+#include <unistd.h>
+
+#include <cstdarg>
+#include <cstdio>
+#include <string>
+
+namespace kaas {
+namespace {
+
+struct Entry {
+    int code;
+    const char* name;
+    const char* text;
+};
+
+constexpr Entry entries[] = {
+    {success, "CUDA_SUCCESS", "no error"},
+    {invalid_value, "CUDA_ERROR_INVALID_VALUE", "invalid argument"},
+    {out_of_memory, "CUDA_ERROR_OUT_OF_MEMORY", "out of memory"},
+    {not_initialized, "CUDA_ERROR_NOT_INITIALIZED", "initialization error"},
+    {deinitialized, "CUDA_ERROR_DEINITIALIZED", "driver shutting down"},
+    {no_device, "CUDA_ERROR_NO_DEVICE", "no CUDA-capable device is detected"},
+    {invalid_device, "CUDA_ERROR_INVALID_DEVICE", "invalid device ordinal"},
+    {invalid_image, "CUDA_ERROR_INVALID_IMAGE", "device kernel image is invalid"},
+    {invalid_context, "CUDA_ERROR_INVALID_CONTEXT", "invalid device context"},
+    {no_binary_for_gpu, "CUDA_ERROR_NO_BINARY_FOR_GPU", "no kernel image is available for execution on the device"},
+    {invalid_ptx, "CUDA_ERROR_INVALID_PTX", "a PTX JIT compilation failed"},
+    {file_not_found, "CUDA_ERROR_FILE_NOT_FOUND", "file not found"},
+    {invalid_handle, "CUDA_ERROR_INVALID_HANDLE", "invalid resource handle"},
+    {not_found, "CUDA_ERROR_NOT_FOUND", "named symbol not found"},
+    {not_ready, "CUDA_ERROR_NOT_READY", "device not ready"},
+    {illegal_address, "CUDA_ERROR_ILLEGAL_ADDRESS", "an illegal memory access was encountered"},
+    {launch_out_of_resources, "CUDA_ERROR_LAUNCH_OUT_OF_RESOURCES", "too many resources requested for launch"},
+    {launch_timeout, "CUDA_ERROR_LAUNCH_TIMEOUT", "the launch timed out and was terminated"},
+    {primary_context_active, "CUDA_ERROR_PRIMARY_CONTEXT_ACTIVE", "cannot set while device is active in this process"},
+    {context_is_destroyed, "CUDA_ERROR_CONTEXT_IS_DESTROYED", "context is destroyed"},
+    {assertion_failed, "CUDA_ERROR_ASSERT", "device-side assert triggered"},
+    {host_memory_already_registered, "CUDA_ERROR_HOST_MEMORY_ALREADY_REGISTERED",
+     "part or all of the requested memory range is already mapped"},
+    {host_memory_not_registered, "CUDA_ERROR_HOST_MEMORY_NOT_REGISTERED",
+     "pointer does not correspond to a registered memory region"},
+    {launch_failed, "CUDA_ERROR_LAUNCH_FAILED", "unspecified launch failure"},
+    {not_supported, "CUDA_ERROR_NOT_SUPPORTED", "operation not supported"},
+    {unknown_error, "CUDA_ERROR_UNKNOWN", "unknown error"},
+};
+
+const Entry* find(int code) {
+    for (const Entry& entry : entries)
+        if (entry.code == code) return &entry;
+    return nullptr;
+}
+
+bool forked = false;
+
+[[gnu::constructor]] void watch_for_fork() {
+    pthread_atfork(nullptr, nullptr, [] { forked = true; });
+}
+
+}  // namespace
+
+const char* error_name(int code) {
+    const Entry* entry = find(code);
+    return entry ? entry->name : nullptr;
+}
+
+const char* error_text(int code) {
+    const Entry* entry = find(code);
+    return entry ? entry->text : nullptr;
+}
+
+const char* Error::what() const noexcept { return error_name(code); }
+
+bool is_forked_child() { return forked; }
+
+void report(const char* format, ...) {
+    char line[512] = "kaas-emulator: ";
+    const std::size_t prefix = 15;
+    va_list arguments;
+    va_start(arguments, format);
+    int length = std::vsnprintf(line + prefix, sizeof line - prefix - 1, format, arguments);
+    va_end(arguments);
+    if (length < 0) return;
+    std::size_t end = prefix + static_cast<std::size_t>(length);
+    if (end > sizeof line - 2) end = sizeof line - 2;
+    line[end++] = '\n';
+    [[maybe_unused]] ssize_t written = ::write(STDERR_FILENO, line, end);
+}
+
+}  // namespace kaas

@@ -1,0 +1,21 @@
+// Faults of kernels (and of the copying thread) become errors of the launch instead of the end of the process.
+#pragma once
+
+#include <csetjmp>
+#include <cstddef>
+
+namespace kaas {
+
+// Installs the handlers, or installs them again where somebody has replaced them since.
+void ensure_fault_handlers();
+
+// Gives the calling thread a stack for signal handlers: a fibre that ran over its own stack has none left.
+void give_thread_signal_stack();
+
+// memmove that answers false where it hit an address without memory behind it.
+bool guarded_copy(void* target, const void* source, std::size_t bytes);
+
+// Runs `body(argument)` likewise.
+bool guarded_run(void (*body)(void*), void* argument);
+
+}  // namespace kaas

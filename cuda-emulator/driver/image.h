@@ -1,0 +1,49 @@
+// A module's code: a shared object made by the emulator's compiler, loaded from memory.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <string>
+
+#include "kaas_emulator_abi.h"
+#include "types.h"
+
+namespace kaas {
+
+class Image {
+public:
+    struct Global {
+        DevicePointer address;
+        std::size_t bytes;
+    };
+
+    // Throws Error: no_binary_for_gpu for a cubin or fat binary, invalid_ptx for PTX, invalid_image for anything else
+    // that is not an image of this driver's version. `explanation` then says so in a sentence.
+    static std::shared_ptr<const Image> load(const void* bytes, std::string& explanation);
+
+    ~Image();
+    Image(const Image&) = delete;
+
+    // By the name it was compiled under or by its symbol; null where there is none.
+    const kaas_abi::Kernel* kernel(const std::string& name) const;
+    // Throws Error(not_found).
+    Global global(const std::string& name) const;
+    // True where the range lies in one of the globals.
+    bool contains(DevicePointer address, std::size_t bytes) const;
+    // Bytes of static shared memory of all the module's kernels together: the image does not tell them apart.
+    std::size_t static_shared_bytes() const { return static_shared_bytes_; }
+
+private:
+    Image() = default;
+    void read_symbols(const char* bytes);
+
+    void* library_ = nullptr;
+    std::map<std::string, const kaas_abi::Kernel*> kernels_;
+    std::map<std::string, Global> globals_;
+    std::map<DevicePointer, std::size_t> ranges_;  // of the globals
+    std::size_t static_shared_bytes_ = 0;
+};
+
+}  // namespace kaas

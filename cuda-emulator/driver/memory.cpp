@@ -1,0 +1,154 @@
+#include "memory.h"
+
+#include <sys/mman.h>
+
+#include <cerrno>
+#include <cstring>
+#include <iterator>
+
+#include "error.h"
+
+namespace kaas {
+namespace {
+
+constexpr std::size_t page = 4096;
+constexpr std::size_t huge_page = std::size_t{2} << 20;
+// From here on a span starts at a huge page's boundary: fewer page faults. Below it that would waste addresses only.
+constexpr std::size_t huge_from = 2 * huge_page;
+
+std::size_t round_up(std::size_t value, std::size_t unit) { return (value + unit - 1) / unit * unit; }
+
+}  // namespace
+
+DeviceMemory::DeviceMemory(std::size_t capacity) : capacity_(capacity) {
+    // Addresses cost nothing, and many of them make reuse late and fragmentation harmless; a process with a limit on
+    // its address space gets fewer.
+    const std::size_t least = round_up(capacity + capacity / 4, huge_page) + (std::size_t{64} << 20);
+    for (reserved_ = 4 * least; reserved_ >= least; reserved_ /= 2) {
+        void* range = mmap(nullptr, reserved_, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+        if (range == MAP_FAILED) continue;
+        base_ = reinterpret_cast<std::uintptr_t>(range);
+        free_.emplace(base_ + page, reserved_ - page);
+        search_from_ = base_;
+        return;
+    }
+    report("cannot reserve %zu bytes of addresses for the device's memory: %s", least, std::strerror(errno));
+    throw Error(out_of_memory);
+}
+
+// A span of `bytes` with at least one inaccessible page behind it.
+std::uintptr_t DeviceMemory::take_span(std::size_t bytes, std::size_t alignment) {
+    auto fits = [&](auto candidate) -> std::uintptr_t {
+        std::uintptr_t start = round_up(candidate->first, alignment);
+        return start + bytes + page <= candidate->first + candidate->second ? start : 0;
+    };
+    std::uintptr_t start = 0;
+    auto search = [&](auto from, auto to) {
+        while (from != to && !(start = fits(from))) ++from;
+        return from;
+    };
+    auto first = free_.lower_bound(search_from_);
+    auto candidate = search(first, free_.end());
+    if (!start) candidate = search(free_.begin(), first);
+    if (!start) throw Error(out_of_memory);
+
+    const std::uintptr_t span_start = candidate->first, span_end = span_start + candidate->second;
+    free_.erase(candidate);
+    if (start > span_start) free_.emplace(span_start, start - span_start);
+    const std::uintptr_t rest = start + bytes + page;
+    if (rest < span_end) free_.emplace(rest, span_end - rest);
+    search_from_ = rest;
+    return start;
+}
+
+void DeviceMemory::give_span(std::uintptr_t start, std::size_t bytes) {
+    bytes += page;
+    auto after = free_.lower_bound(start);
+    if (after != free_.end() && after->first == start + bytes) {
+        bytes += after->second;
+        after = free_.erase(after);
+    }
+    if (after != free_.begin()) {
+        auto before = std::prev(after);
+        if (before->first + before->second == start) {
+            before->second += bytes;
+            return;
+        }
+    }
+    free_.emplace(start, bytes);
+}
+
+DevicePointer DeviceMemory::allocate(std::size_t bytes, const Context* owner) {
+    require(bytes != 0);
+    std::lock_guard lock(mutex_);
+    if (bytes > capacity_) throw Error(out_of_memory);
+    const std::size_t accounted = round_up(bytes, granularity);
+    if (accounted > capacity_ - used_) throw Error(out_of_memory);
+
+    const std::size_t span_bytes = round_up(accounted, page);
+    const bool huge = span_bytes >= huge_from;
+    const std::uintptr_t span = take_span(span_bytes, huge ? huge_page : page);
+    if (mprotect(reinterpret_cast<void*>(span), span_bytes, PROT_READ | PROT_WRITE) != 0) {
+        report("cannot map %zu bytes with %zu allocations alive: %s", span_bytes, live_.size(), std::strerror(errno));
+        give_span(span, span_bytes);
+        throw Error(out_of_memory);
+    }
+    if (huge) madvise(reinterpret_cast<void*>(span), span_bytes, MADV_HUGEPAGE);
+    // Against the end of its pages, so that the first 256 bytes beyond it already fault.
+    const std::uintptr_t start = span + span_bytes - accounted;
+    live_.emplace(start, Allocation{start, bytes, accounted, span, span_bytes, owner});
+    used_ += accounted;
+    return start;
+}
+
+void DeviceMemory::unmap(const Allocation& allocation) {
+    // Mapping anew over the span drops its pages and its access in one call.
+    mmap(reinterpret_cast<void*>(allocation.span), allocation.span_bytes, PROT_NONE,
+         MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0);
+    give_span(allocation.span, allocation.span_bytes);
+    used_ -= allocation.accounted;
+}
+
+void DeviceMemory::release(DevicePointer address) {
+    std::lock_guard lock(mutex_);
+    auto found = live_.find(address);
+    require(found != live_.end());
+    unmap(found->second);
+    live_.erase(found);
+}
+
+void DeviceMemory::release_all_of(const Context* owner) {
+    std::lock_guard lock(mutex_);
+    std::erase_if(live_, [&](const auto& entry) {
+        if (entry.second.owner != owner) return false;
+        unmap(entry.second);
+        return true;
+    });
+}
+
+bool DeviceMemory::contains(DevicePointer address, std::size_t bytes) const {
+    std::lock_guard lock(mutex_);
+    auto after = live_.upper_bound(address);
+    if (after == live_.begin()) return false;
+    const Allocation& allocation = std::prev(after)->second;
+    const std::size_t offset = address - allocation.start;
+    return offset <= allocation.bytes && bytes <= allocation.bytes - offset;
+}
+
+DeviceMemory::Allocation DeviceMemory::find(DevicePointer address) const {
+    std::lock_guard lock(mutex_);
+    auto after = live_.upper_bound(address);
+    require(after != live_.begin());
+    const Allocation& allocation = std::prev(after)->second;
+    require(address - allocation.start < allocation.bytes);
+    return allocation;
+}
+
+bool DeviceMemory::in_reserved_range(DevicePointer address) const { return address - base_ < reserved_; }
+
+std::size_t DeviceMemory::used() const {
+    std::lock_guard lock(mutex_);
+    return used_;
+}
+
+}  // namespace kaas

@@ -1,0 +1,59 @@
+// Mathematical functions that CUDA has beyond those of <math.h>.
+#pragma once
+
+#include <type_traits>
+#include <utility>
+
+namespace kaas_device {
+
+// Only for numbers, so that a program's own min() and max() for its own types are not in question.
+template <class A, class B>
+using Common = std::enable_if_t<std::is_arithmetic_v<A> && std::is_arithmetic_v<B>, decltype(A() + B())>;
+
+constexpr double pi = 3.14159265358979323846;
+
+}  // namespace kaas_device
+
+// Of a number and a NaN, CUDA's min() and max() answer the number.
+template <class A, class B>
+static inline kaas_device::Common<A, B> min(A a, B b) {
+    using T = decltype(a + b);
+    if constexpr (std::is_same_v<T, float>) return fminf(a, b);
+    else if constexpr (std::is_floating_point_v<T>) return fmin(a, b);
+    else return static_cast<T>(a) < static_cast<T>(b) ? static_cast<T>(a) : static_cast<T>(b);
+}
+
+template <class A, class B>
+static inline kaas_device::Common<A, B> max(A a, B b) {
+    using T = decltype(a + b);
+    if constexpr (std::is_same_v<T, float>) return fmaxf(a, b);
+    else if constexpr (std::is_floating_point_v<T>) return fmax(a, b);
+    else return static_cast<T>(a) > static_cast<T>(b) ? static_cast<T>(a) : static_cast<T>(b);
+}
+
+static inline float rsqrtf(float x) { return 1.0f / sqrtf(x); }
+static inline double rsqrt(double x) { return 1.0 / sqrt(x); }
+static inline float rsqrt(float x) { return rsqrtf(x); }
+static inline float rcbrtf(float x) { return 1.0f / cbrtf(x); }
+static inline double rcbrt(double x) { return 1.0 / cbrt(x); }
+
+// The argument is brought into [-1, 1] first, so that large ones stay exact.
+static inline double sinpi(double x) { return sin(kaas_device::pi * remainder(x, 2.0)); }
+static inline double cospi(double x) { return cos(kaas_device::pi * remainder(x, 2.0)); }
+static inline float sinpif(float x) { return static_cast<float>(sinpi(x)); }
+static inline float cospif(float x) { return static_cast<float>(cospi(x)); }
+static inline void sincospi(double x, double* s, double* c) { *s = sinpi(x), *c = cospi(x); }
+static inline void sincospif(float x, float* s, float* c) { *s = sinpif(x), *c = cospif(x); }
+
+static inline float erfcxf(float x) { return static_cast<float>(exp(double{x} * x) * erfc(double{x})); }
+static inline float normcdff(float x) { return static_cast<float>(0.5 * erfc(-double{x} * M_SQRT1_2)); }
+static inline double normcdf(double x) { return 0.5 * erfc(-x * M_SQRT1_2); }
+
+static inline float norm3df(float x, float y, float z) { return sqrtf(x * x + y * y + z * z); }
+static inline double norm3d(double x, double y, double z) { return sqrt(x * x + y * y + z * z); }
+static inline float norm4df(float x, float y, float z, float w) { return sqrtf(x * x + y * y + z * z + w * w); }
+static inline double norm4d(double x, double y, double z, double w) { return sqrt(x * x + y * y + z * z + w * w); }
+static inline float rhypotf(float x, float y) { return 1.0f / hypotf(x, y); }
+static inline double rhypot(double x, double y) { return 1.0 / hypot(x, y); }
+static inline float rnorm3df(float x, float y, float z) { return 1.0f / norm3df(x, y, z); }
+static inline double rnorm3d(double x, double y, double z) { return 1.0 / norm3d(x, y, z); }

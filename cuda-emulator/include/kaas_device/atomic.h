@@ -1,0 +1,72 @@
+// Atomic functions. Blocks run on several processors, so they are the host's atomic instructions, relaxed as CUDA's are.
+#pragma once
+
+namespace kaas_device {
+
+// Replaces *address by change(*address) and answers what was there before.
+template <class T, class Change>
+static inline T atomic_update(T* address, Change change) {
+    T old, updated;
+    __atomic_load(address, &old, __ATOMIC_RELAXED);
+    do {
+        updated = change(old);
+    } while (!__atomic_compare_exchange(address, &old, &updated, true, __ATOMIC_RELAXED, __ATOMIC_RELAXED));
+    return old;
+}
+
+}  // namespace kaas_device
+
+
+#define KAAS_ATOMIC_INTEGER(type, suffix)                                                                     \
+    static inline type atomicAdd##suffix(type* a, type v) { return __atomic_fetch_add(a, v, __ATOMIC_RELAXED); } \
+    static inline type atomicSub##suffix(type* a, type v) { return __atomic_fetch_sub(a, v, __ATOMIC_RELAXED); } \
+    static inline type atomicExch##suffix(type* a, type v) { return __atomic_exchange_n(a, v, __ATOMIC_RELAXED); } \
+    static inline type atomicAnd##suffix(type* a, type v) { return __atomic_fetch_and(a, v, __ATOMIC_RELAXED); } \
+    static inline type atomicOr##suffix(type* a, type v) { return __atomic_fetch_or(a, v, __ATOMIC_RELAXED); } \
+    static inline type atomicXor##suffix(type* a, type v) { return __atomic_fetch_xor(a, v, __ATOMIC_RELAXED); } \
+    static inline type atomicMin##suffix(type* a, type v) {                                                   \
+        return kaas_device::atomic_update(a, [=](type old) { return old < v ? old : v; });                    \
+    }                                                                                                         \
+    static inline type atomicMax##suffix(type* a, type v) {                                                   \
+        return kaas_device::atomic_update(a, [=](type old) { return old > v ? old : v; });                    \
+    }                                                                                                         \
+    static inline type atomicCAS##suffix(type* a, type expected, type v) {                                    \
+        __atomic_compare_exchange_n(a, &expected, v, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED);              \
+        return expected;                                                                                      \
+    }
+
+#define KAAS_ATOMIC_FLOAT(type, suffix)                                                                       \
+    static inline type atomicAdd##suffix(type* a, type v) {                                                   \
+        return kaas_device::atomic_update(a, [=](type old) { return old + v; });                              \
+    }
+
+#define KAAS_ATOMICS(suffix)                                                                                  \
+    KAAS_ATOMIC_INTEGER(int, suffix)                                                                          \
+    KAAS_ATOMIC_INTEGER(unsigned, suffix)                                                                     \
+    KAAS_ATOMIC_INTEGER(long long, suffix)                                                                    \
+    KAAS_ATOMIC_INTEGER(unsigned long long, suffix)                                                           \
+    KAAS_ATOMIC_FLOAT(float, suffix)                                                                          \
+    KAAS_ATOMIC_FLOAT(double, suffix)                                                                         \
+    static inline float atomicExch##suffix(float* a, float v) {                                               \
+        float old;                                                                                            \
+        __atomic_exchange(a, &v, &old, __ATOMIC_RELAXED);                                                     \
+        return old;                                                                                           \
+    }                                                                                                         \
+    static inline unsigned short atomicCAS##suffix(unsigned short* a, unsigned short expected, unsigned short v) { \
+        __atomic_compare_exchange_n(a, &expected, v, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED);              \
+        return expected;                                                                                      \
+    }                                                                                                         \
+    static inline unsigned atomicInc##suffix(unsigned* a, unsigned most) {                                    \
+        return kaas_device::atomic_update(a, [=](unsigned old) { return old >= most ? 0u : old + 1; });       \
+    }                                                                                                         \
+    static inline unsigned atomicDec##suffix(unsigned* a, unsigned most) {                                    \
+        return kaas_device::atomic_update(a, [=](unsigned old) { return old == 0 || old > most ? most : old - 1; }); \
+    }
+
+KAAS_ATOMICS()
+KAAS_ATOMICS(_block)
+KAAS_ATOMICS(_system)
+
+#undef KAAS_ATOMICS
+#undef KAAS_ATOMIC_FLOAT
+#undef KAAS_ATOMIC_INTEGER

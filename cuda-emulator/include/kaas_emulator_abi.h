@@ -1,0 +1,88 @@
+// What a compiled image and the emulated driver agree on. Both are built from this one header.
+//
+// An image is an ELF shared object that exports one `kaas_abi::Image` under the symbol `kaas_emulator_image`.
+// The driver runs a block by calling `Kernel::run` on a fibre of a worker thread. A kernel that never waits runs
+// all its threads as loops inside that one call. A thread that must wait for others calls back through `Runtime`;
+// the driver then suspends the fibre and starts the remaining threads, from `Block::cursor` on, by calling
+// `Kernel::run` again on another fibre. So whether a kernel needs fibres is found out while it runs, per block.
+#pragma once
+
+#include <stdint.h>
+
+namespace kaas_abi {
+
+constexpr uint64_t image_magic = 0x31474d495341414bULL;  // "KAASIMG1" in memory
+constexpr uint32_t version = 1;                          // raised with every change of this header
+constexpr unsigned warp_size = 32;
+
+struct Dim {
+    unsigned x, y, z;
+};
+
+struct Runtime;
+
+// One block, as the driver shows it to the image.
+struct Block {
+    Dim index;
+    Dim grid;
+    Dim block;
+    unsigned cursor;  // linear index of the first thread that was not started yet; the image moves it
+    unsigned dynamic_shared_bytes;
+    void* dynamic_shared;
+    const void* arguments;  // packed as CUDA packs them: every parameter at its natural alignment
+    const Runtime* runtime;
+};
+
+enum class BlockOp : unsigned { sync, count, all, any };
+
+enum class WarpOp : unsigned {
+    sync,
+    shuffle,  // `lane` is the lane whose value is wanted
+    ballot,
+    active_mask,  // the lanes of the warp that arrive together; no mask is given
+    match_any,
+    match_all,
+    add,
+    min_signed,
+    max_signed,
+    min_unsigned,
+    max_unsigned,
+    bit_and,
+    bit_or,
+    bit_xor,
+};
+
+// How a thread that cannot go on leaves its block: each becomes one error of the CUDA driver API.
+enum class Failure : int { trap = 719, assertion = 710 };
+
+struct Runtime {
+    // Waits for the block's running threads; answers what `op` makes of their predicates.
+    uint64_t (*sync_block)(Block*, unsigned thread, BlockOp op, unsigned predicate);
+    // Waits for the lanes in `mask`; answers what `op` makes of their values for this lane.
+    uint64_t (*sync_warp)(Block*, unsigned thread, unsigned mask, WarpOp op, uint64_t value, unsigned lane);
+    // Ends the launch with an error. Does not return.
+    void (*fail)(Block*, Failure, const char* message);
+};
+
+struct Parameter {
+    uint32_t offset, size;
+};
+
+struct Kernel {
+    const char* name;      // as it was asked for when the image was compiled
+    const void* address;   // of the kernel function; its symbol is the mangled name
+    void (*run)(Block*);
+    const Parameter* parameters;
+    uint32_t parameter_count;
+    uint32_t argument_bytes;
+};
+
+struct Image {
+    uint64_t magic;
+    uint32_t version;
+    uint32_t kernel_count;
+    const Kernel* kernels;
+    uint32_t thread_state_bytes;  // the part of the image's thread-local storage that is not shared memory
+};
+
+}  // namespace kaas_abi

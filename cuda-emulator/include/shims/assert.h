@@ -1,0 +1,13 @@
+// assert() that ends the launch with CUDA_ERROR_ASSERT instead of the process. No include guard, as in C.
+#undef assert
+#ifdef NDEBUG
+#define assert(...) static_cast<void>(0)
+#else
+#define KAAS_TEXT_OF_(text) #text
+#define KAAS_TEXT_OF(text) KAAS_TEXT_OF_(text)
+#define assert(...)                                                                                           \
+    (static_cast<bool>(__VA_ARGS__)                                                                           \
+         ? static_cast<void>(0)                                                                               \
+         : ::kaas_device::fail(::kaas_abi::Failure::assertion,                                                \
+                               __FILE__ ":" KAAS_TEXT_OF(__LINE__) ": assertion " #__VA_ARGS__ " failed"))
+#endif

@@ -1,0 +1,11 @@
+"""An emulated CUDA driver: libcuda.so.1 on a CPU, for development and tests without a GPU.
+
+It proves correctness, errors, order and counts; it is not a performance model.
+"""
+
+from __future__ import annotations
+
+from kaas_emulator.errors import CompileFailed, EmulatorError
+from kaas_emulator.library import activate, build, library_path
+
+__all__ = ["CompileFailed", "EmulatorError", "activate", "build", "library_path"]

@@ -1,0 +1,162 @@
+"""From a CUDA source to an image that the emulated driver loads: two runs of the host's compiler.
+
+Everything here works in a process that can read the compiler, these headers and the cache, and write only to the work
+directory it is given. Importing it is cheap.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import os
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from kaas_emulator import cache, compiler, device_source, sources
+from kaas_emulator.errors import CompileFailed, EmulatorError
+
+#: What CUDA promises and what it does not, in the host compiler's words: multiplications and additions are fused as by
+#: default on a GPU; no errno, no floating-point traps; types may be punned, which nvcc lets pass.
+_LANGUAGE = (
+    "-std=gnu++17", "-O3", "-march=native", "-ffp-contract=fast", "-fno-math-errno", "-fno-trapping-math",
+    "-fno-strict-aliasing", "-fno-exceptions", "-fno-rtti", "-fno-threadsafe-statics",
+)  # fmt: skip
+
+#: How the image is made: local symbols stay local, so that equally named things of two images stay apart.
+_CODE = (
+    "-fPIC", "-fno-semantic-interposition", "-fno-gnu-unique", "-fno-plt", "-fno-stack-protector",
+    "-fcf-protection=none", "-fno-asynchronous-unwind-tables", "-w",
+)  # fmt: skip
+
+_LINK = ("-shared", "-Wl,-Bsymbolic", "-Wl,-z,now", "-Wl,-z,defs", "-Wl,--as-needed", "-Wl,--build-id=none", "-lm")
+
+_MESSAGES = ("-fno-diagnostics-show-caret", "-fno-show-column", "-fdiagnostics-color=never", "-fmessage-length=0")
+
+#: A compute capability stands in for the device's, which the compiler need not know.
+_DEFINES = ("-D__CUDA_ARCH__=900",)
+
+_PREFIX = "kaas_device.h"
+
+
+@functools.lru_cache(maxsize=1)
+def fingerprint() -> str:
+    """Names everything an image depends on besides its source: headers, compiler, flags, the processor's instructions."""
+    return sources.digest(
+        [sources.include_directory()],
+        compiler.version(),
+        compiler.instruction_set(),
+        " ".join((*_LANGUAGE, *_CODE, *_LINK, *_DEFINES)),
+        hashlib.sha256(Path(device_source.__file__).read_bytes()).hexdigest(),
+    )
+
+
+def _prefix_name() -> str:
+    return f"emulator/device-{fingerprint()}"
+
+
+def build_prefix() -> Path:
+    """The directory in the cache with the device language precompiled; built first where it is missing.
+
+    It saves 0.4 s of each compilation. Raises EmulatorError.
+    """
+
+    def build(directory: Path) -> None:
+        header = directory / _PREFIX
+        header.write_text(f'#include "{sources.include_directory() / _PREFIX}"\n')
+        command = [compiler.compiler(), *_LANGUAGE, *_CODE, *_DEFINES, *_system_includes(), "-x", "c++-header", _PREFIX]
+        done = compiler.run([*command, "-o", f"{_PREFIX}.gch"], directory)
+        if done.returncode:
+            raise EmulatorError(f"the device language does not compile:\n{done.stderr}")
+
+    return cache.obtain(_prefix_name(), build)
+
+
+def _system_includes() -> tuple[str, ...]:
+    include = sources.include_directory()
+    return "-isystem", str(include), "-isystem", str(include / "shims")
+
+
+def _prefix() -> Path:
+    precompiled = cache.cache_root() / _prefix_name() / _PREFIX
+    return precompiled if precompiled.exists() else sources.include_directory() / _PREFIX
+
+
+def _relative(path: Path, workdir: Path) -> str:
+    return os.path.relpath(path, workdir)
+
+
+def _preprocess(source: Path, includes: Sequence[Path], defines: Mapping[str, str], workdir: Path) -> tuple[str, str]:
+    name = _relative(source, workdir)
+    command = [compiler.compiler(), *_LANGUAGE, *_CODE, *_DEFINES, *_MESSAGES, "-E", "-fpch-preprocess"]
+    command += ["-include", str(_prefix())]
+    command += [f"-I{_relative(directory, workdir)}" for directory in includes]
+    command += [f"-D{key}={value}" for key, value in defines.items()]
+    done = compiler.run([*command, *_system_includes(), "-x", "c++", name], workdir)
+    if done.returncode:
+        raise CompileFailed(_readable(done.stderr, workdir))
+    return device_source.split(done.stdout, name)
+
+
+def preprocess(source: Path, *, includes: Sequence[Path], defines: Mapping[str, str], workdir: Path) -> str:
+    """The preprocessed text of a CUDA source with line markers, without the device language that goes before it.
+
+    ``__global__`` and ``__shared__`` are left as they are. Raises CompileFailed, EmulatorError.
+    """
+    return _preprocess(source, includes, defines, workdir)[1]
+
+
+def compile_image(
+    source: Path,
+    kernels: Sequence[str],
+    *,
+    includes: Sequence[Path],
+    defines: Mapping[str, str],
+    workdir: Path,
+) -> bytes:
+    """The image of a CUDA source: a shared object that cuModuleLoadData of the emulated driver takes.
+
+    ``kernels`` are the kernels it can launch, as C++ names them (``saxpy``, ``space::f<float, 256>``); the driver finds
+    them under these names and under their symbols. Temporary files go to ``workdir``. Raises CompileFailed with the
+    compiler's lines, EmulatorError where there is no compiler.
+    """
+    prefix, text = _preprocess(source, includes, defines, workdir)
+    host_source, image = workdir / "kaas-image.ii", workdir / "kaas-image.so"
+    try:
+        host_source.write_text(prefix + device_source.to_host_source(text, kernels), errors="surrogateescape")
+        command = [compiler.compiler(), *_LANGUAGE, *_CODE, *_MESSAGES, "-fpreprocessed", "-x", "c++", host_source.name]
+        done = compiler.run([*command, "-x", "none", *_LINK, "-o", image.name], workdir)
+        if done.returncode:
+            raise CompileFailed(_readable(done.stderr, workdir))
+        return image.read_bytes()
+    finally:
+        host_source.unlink(missing_ok=True)
+        image.unlink(missing_ok=True)
+
+
+_MESSAGE = re.compile(r"^(?P<file>[^:\n]+):(?P<line>\d+): (?:fatal )?(?:error|warning|note): ", re.MULTILINE)
+
+
+def _readable(log: str, workdir: Path) -> str:
+    """The compiler's messages with the user's lines quoted, without this machine's directories."""
+    lines: list[str] = []
+    for line in log.replace(f"{workdir}{os.sep}", "").splitlines():
+        if line.startswith(("compilation terminated", "collect2: ")):
+            continue
+        lines.append(re.sub(r"^.*/(?:ld(?:\.\w+)?: )", "", line))
+        found = _MESSAGE.match(line)
+        quoted = _line_of(workdir / found["file"], int(found["line"])) if found else None
+        if quoted:
+            lines.append(f"    {quoted}")
+    return "\n".join(lines)
+
+
+def _line_of(path: Path, number: int) -> str | None:
+    try:
+        with path.open(errors="replace") as file:
+            for index, line in enumerate(file, 1):
+                if index == number:
+                    return line.strip()
+    except OSError:
+        pass
+    return None
