@@ -8,17 +8,10 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from manifest_cases import plain
 
-from kaas._yaml import MAX_BYTES, Node, read
+from kaas._yaml import MAX_BYTES, read
 from kaas.errors import AuthorError
-
-
-def plain(node: Node) -> Any:
-    if isinstance(node.value, dict):
-        return {key: plain(value) for key, value in node.value.items()}
-    if isinstance(node.value, list):
-        return [plain(item) for item in node.value]
-    return node.value
 
 
 @pytest.mark.parametrize(

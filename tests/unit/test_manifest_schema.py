@@ -1,0 +1,100 @@
+"""The schema published for editors says what the parser says."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from jsonschema import Draft202012Validator
+from manifest_cases import FULL, SAXPY, damaged_trees, plain
+from manifest_refusals import BROKEN
+
+from kaas import _graph_reader, _manifest_reader, _yaml
+from kaas._sections import RESERVED
+from kaas.dtypes import DTYPES
+from kaas.errors import AuthorError
+from kaas.expressions import FUNCTIONS
+from kaas.manifest import Manifest
+
+ROOT = Path(__file__).parents[2]
+SCHEMA: dict[str, Any] = json.loads((ROOT / "docs/manifest.schema.json").read_text("utf-8"))
+VALIDATOR = Draft202012Validator(SCHEMA)
+
+
+def is_valid(text: str) -> bool:
+    return not list(VALIDATOR.iter_errors(plain(_yaml.read(text, "kaas.yaml"))))
+
+
+def test_the_schema_is_one() -> None:
+    Draft202012Validator.check_schema(SCHEMA)
+
+
+def _examples() -> Iterator[str]:
+    yield from (SAXPY, FULL)
+    for path in sorted((ROOT / "examples").glob("*/kaas.yaml")):
+        yield path.read_text("utf-8")
+
+
+@pytest.mark.parametrize("text", list(_examples()))
+def test_good_manifests_are_valid(text: str) -> None:
+    Manifest.parse(text)
+    assert list(VALIDATOR.iter_errors(plain(_yaml.read(text, "kaas.yaml")))) == []
+
+
+@given(st.sampled_from([SAXPY, FULL]).flatmap(damaged_trees))
+def test_what_the_parser_takes_the_schema_takes(text: str) -> None:
+    try:
+        Manifest.parse(text)
+    except AuthorError:
+        return
+    assert is_valid(text)
+
+
+#: Where rules stand that a schema cannot say: they compare values with types and buffers that stand elsewhere.
+_BEYOND = ("default", "args[0]", "fill.buffer", "fill.value", "copy.to", "swap")
+
+
+@pytest.mark.parametrize("case", BROKEN, ids=[f"{case[3]}-{case[1][:30]}" for case in BROKEN])
+def test_broken_manifests(case: tuple[str, str, str, str, str, str | None]) -> None:
+    old, new, code, where, part, _ = case
+    valid = is_valid(FULL.replace(old, new))
+    if code in ("unknown_key", "name_reserved", "not_supported"):
+        assert not valid
+    elif code in ("not_supported_yet", "name_unknown", "name_duplicate", "expression_invalid"):
+        assert valid
+    else:
+        assert code == "manifest_invalid"
+        assert not valid or where.endswith(_BEYOND) or "YAML splits" in part
+
+
+def _keys(name: str) -> tuple[set[str], set[str]]:
+    """The keys of one part of the schema that this release runs, and those it does not yet."""
+    properties = SCHEMA["properties"] if name == "" else SCHEMA["$defs"][name]["properties"]
+    if name in ("fill", "copy", "repeat"):
+        properties = properties[name]["properties"]
+    later = {key for key, value in properties.items() if value.get("x-not-yet")}
+    return set(properties) - later, later
+
+
+@pytest.mark.parametrize(
+    ("name", "known", "later"),
+    [
+        ("", _manifest_reader._KEYS, _manifest_reader._LATER),
+        ("param", _manifest_reader._PARAM_KEYS, ()),
+        ("buffer", _manifest_reader._BUFFER_KEYS, _manifest_reader._BUFFER_LATER),
+        ("kernel", _graph_reader._KERNEL_KEYS, _graph_reader._KERNEL_LATER),
+        ("repeat", _graph_reader._REPEAT_KEYS, _graph_reader._REPEAT_LATER),
+    ],
+)
+def test_the_keys_are_the_parsers(name: str, known: tuple[str, ...], later: dict[str, str]) -> None:
+    assert _keys(name) == (set(known), set(later))
+
+
+def test_the_names_are_the_parsers() -> None:
+    assert SCHEMA["$defs"]["dtype"]["enum"] == list(DTYPES)
+    assert set(SCHEMA["$defs"]["name"]["not"]["enum"]) == {*RESERVED, *FUNCTIONS, *DTYPES}
