@@ -20,6 +20,8 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
+from kaas_local.lifeline import tied
+
 #: gRPC ports are the HTTP ports plus this.
 _GRPC = 10_000
 
@@ -84,14 +86,18 @@ def _take(held: ExitStack, candidates: Sequence[int]) -> int:
 class SeaweedFS:
     """A store in one directory: `data/` (survives a kill), `s3.json` (the identities, 0600) and `log`.
 
-    The process is in a session of its own and outlives this one unless `stop` is called.
+    The process is in a session of its own. It outlives this one unless `stop` is called or it `dies_with_parent`:
+    then it is killed when the thread that called `start` ends.
     """
 
-    def __init__(self, directory: Path, ports: Ports, identities: Sequence[Identity]) -> None:
+    def __init__(
+        self, directory: Path, ports: Ports, identities: Sequence[Identity], *, dies_with_parent: bool = False
+    ) -> None:
         self.directory = directory
         self.ports = ports
         self.identities = tuple(identities)
         self.process: subprocess.Popen[bytes] | None = None
+        self._dies_with_parent = dies_with_parent
 
     @property
     def endpoint(self) -> str:
@@ -103,9 +109,10 @@ class SeaweedFS:
         data = self.directory / "data"
         data.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._write_identities()
+        command = self._command(data)
         with (self.directory / "log").open("ab") as log:
             self.process = subprocess.Popen(
-                self._command(data),
+                tied(command) if self._dies_with_parent else command,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -159,6 +166,7 @@ class SeaweedFS:
             "-s3.port.iceberg=0",
             "-s3.port.lance=0",
             "-s3.allowDeleteBucketNotEmpty=false",
+            "-s3.autoCreateBucket=false",  # else a mistyped name makes a bucket
             # Overwritten data stays on disk until it is vacuumed.
             "-master.vacuumIntervalSeconds=20",
             "-master.garbageThreshold=0.1",
