@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
 import pytest
-from seaweed import S3Server, running_s3_server
-
-if TYPE_CHECKING:
-    from mypy_boto3_s3 import S3Client
+from seaweed import S3Client, S3Server, running_s3_server
 
 
 @pytest.fixture(scope="session")

@@ -21,6 +21,13 @@ from kaas_pool.frames import Frame, Link
 _PATIENCE_SECONDS = 60.0
 
 
+def error_code(frame: Frame) -> str:
+    """The code of an `error` answer, or of one entry of a `stat` answer; it has a message."""
+    error = frame["error"]
+    assert error["message"], frame
+    return str(error["code"])
+
+
 class MoverProcess:
     """`python -m kaas_pool.mover` in a directory of its own; use as a context manager."""
 
@@ -40,8 +47,14 @@ class MoverProcess:
 
     def _start(self) -> subprocess.Popen[str]:
         process = subprocess.Popen(
-            [sys.executable, "-m", "kaas_pool.mover", f"--socket={self.socket}", f"--stores={self.stores}"]
-            + list(self._arguments),
+            [
+                sys.executable,
+                "-m",
+                "kaas_pool.mover",
+                f"--socket={self.socket}",
+                f"--stores={self.stores}",
+                *self._arguments,
+            ],
             stderr=subprocess.PIPE,
             text=True,
         )
@@ -98,7 +111,7 @@ class Front:
 
     def __exit__(self, *_: object) -> None:
         self.link.close()
-        for _, descriptors in self._answers.values():
+        for _frame, descriptors in self._answers.values():
             for descriptor in descriptors:
                 os.close(descriptor)
 
@@ -111,8 +124,8 @@ class Front:
     def answer(self, identifier: int) -> tuple[Frame, list[int]]:
         """The answer to a request and its descriptors, which are the caller's."""
         while identifier not in self._answers:
-            frame, descriptors = self._receive()
-            self._answers[frame["id"]] = frame, descriptors
+            answer = self._receive()
+            self._answers[answer[0]["id"]] = answer
         return self._answers.pop(identifier)
 
     def call(self, kind: str, **fields: Any) -> Frame:
@@ -142,7 +155,7 @@ class Front:
         scheme: str = "s3",
     ) -> int:
         """Request a range of what `stat` has found; all of it by default."""
-        item = {"scheme": scheme, "bucket": bucket, "key": key, "etag": found["etag"], "offset": offset}
+        item: dict[str, Any] = {"scheme": scheme, "bucket": bucket, "key": key, "etag": found["etag"], "offset": offset}
         item["size"] = found["size"] - offset if size is None else size
         return self.ask("load", tenant=tenant, domain=domain or tenant, object=item)
 

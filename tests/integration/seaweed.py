@@ -7,15 +7,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import boto3
 from botocore.config import Config
 
 from kaas_local.seaweedfs import Identity, Ports, SeaweedFS
 
-if TYPE_CHECKING:
-    from mypy_boto3_s3 import S3Client
+#: boto3 makes its clients' methods at run time.
+S3Client = Any
 
 #: What each identity may do. Buckets "alice", "bob" and "shared" exist.
 RIGHTS = {

@@ -157,12 +157,13 @@ class HostTierMachine(RuleBasedStateMachine):
 
     @rule(domain=domains)
     def purge(self, domain: str) -> None:
-        before = sum(self.memory.values())
+        leased = {name for _, name in self.leased()}
+        idle = [n for n, what in self.contents.items() if what and what[0] == domain and n not in leased]
+        expected = sum(self.memory[name] for name in idle)
         freed, decisions = self.tier.purge(domain)
-        freed_here = sum(self.memory[d.segment] for d in decisions if isinstance(d, Free))
         self.carry_out(decisions)
-        assert freed <= freed_here <= before
-        assert not any(isinstance(d, Free) and self.contents.get(d.segment, (domain,))[0] != domain for d in decisions)
+        assert freed == expected
+        assert not any(name in self.memory for name in idle)
 
     @invariant()
     def books_agree(self) -> None:

@@ -31,9 +31,10 @@ class Cancellation:
                 return False
             self._cancelled.set()
             if self._socket is not None:
-                # Wakes the thread that is blocked on the socket; closing it here would race with that thread.
+                # Wakes the thread that is blocked on the socket. Closing it here would race with that thread, and so
+                # would SSLSocket.shutdown, which turns the socket into a plain one.
                 with contextlib.suppress(OSError):
-                    self._socket.shutdown(socket.SHUT_RDWR)
+                    socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
             return True
 
     def check(self) -> None:
