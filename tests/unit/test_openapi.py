@@ -1,0 +1,72 @@
+"""docs/openapi.yaml is a valid document, has exactly the front's routes, and is what the front serves."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, cast
+
+import jsonschema
+import pytest
+import yaml
+from openapi_spec_validator import OpenAPIV31SpecValidator
+from starlette.routing import Route
+
+from kaas import messages
+from kaas_pool.front.app import make_app, openapi_json
+from kaas_pool.front.pool import Pool
+
+DOCUMENT: dict[str, Any] = yaml.safe_load(Path(__file__).parents[2].joinpath("docs", "openapi.yaml").read_text("utf-8"))
+
+
+def schema(name: str) -> dict[str, Any]:
+    """A component, with everything it refers to."""
+    return {"$ref": f"#/components/schemas/{name}", "components": DOCUMENT["components"]}
+
+
+def test_the_document_is_valid() -> None:
+    OpenAPIV31SpecValidator(DOCUMENT).validate()
+
+
+def test_it_is_what_the_front_serves() -> None:
+    assert json.loads(openapi_json()) == DOCUMENT
+
+
+def test_it_has_exactly_the_fronts_routes() -> None:
+    # The routes only close over the pool.
+    app = make_app(cast("Pool", None))
+    served = {
+        (route.path, method)
+        for route in app.routes
+        if isinstance(route, Route)
+        for method in set(route.methods or ()) - {"HEAD"}
+    }
+    described = {
+        (path, method.upper())
+        for path, operations in DOCUMENT["paths"].items()
+        for method in operations
+        if method != "parameters"
+    }
+    assert served == described
+
+
+def test_requests_that_the_messages_make_conform() -> None:
+    request = messages.InvocationRequest(f"sha256:{'0' * 64}", {"x": "s3://b/k"}, "id-1", 1000, 0)
+    jsonschema.validate(request.to_json(), schema("InvocationRequest"))
+    limits = DOCUMENT["components"]["schemas"]["InvocationRequest"]["properties"]["budget_ms"]
+    assert (limits["maximum"], limits["default"]) == (messages.MAX_BUDGET_MS, messages.DEFAULT_BUDGET_MS)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        {"id": "a", "state": "done", "logs": []},
+        {"id": "a", "state": "failed", "logs": [], "result": {"kaas": {}}},
+        {"id": "a", "state": "running", "error": {"code": "internal", "message": "x"}},
+        {"id": "a b", "state": "queued"},
+        {"id": "a", "state": "ready"},
+    ],
+)
+def test_answers_that_contradict_themselves_do_not_conform(answer: dict[str, Any]) -> None:
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate(answer, schema("Invocation"))
