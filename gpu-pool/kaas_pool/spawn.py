@@ -21,7 +21,7 @@ _LAUNCH = "import sys; sys.path[:] = [p for p in sys.path if p]; from kaas_pool.
 
 #: What a child needs of its parent's environment; whatever else is there (tokens, keys) does not reach it.
 _ENVIRONMENT = frozenset(
-    {"HOME", "LANG", "LD_LIBRARY_PATH", "PATH", "PYTHONHOME", "PYTHONPATH", "TZ", "XDG_CACHE_HOME"}
+    {"HOME", "KAAS_CACHE_DIR", "LANG", "LD_LIBRARY_PATH", "PATH", "PYTHONHOME", "PYTHONPATH", "TZ", "XDG_CACHE_HOME"}
     | {"SSL_CERT_DIR", "SSL_CERT_FILE"}
 )
 _ENVIRONMENT_PREFIXES = ("CUDA_", "KAAS_EMULATOR_", "LC_", "NVIDIA_")

@@ -35,7 +35,7 @@ class ImageCache:
             with self._path(key).open("rb") as file:
                 header = json.loads(file.readline(_HEADER_BYTES))
                 image = file.read()
-        except (FileNotFoundError, ValueError):
+        except (OSError, ValueError):
             return None
         if hashlib.sha256(image).hexdigest() != header.get("sha256"):
             return None

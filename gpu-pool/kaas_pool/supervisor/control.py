@@ -42,12 +42,12 @@ class Control:
             except BlockingIOError:
                 return
             except LinkClosed:
-                self.close()
+                self._end()
                 return
             self._queue.popleft()
             _close_all(descriptors)
         if self.closed:
-            self._drop_queue()
+            self._end()
 
     def receive(self) -> Iterator[Frame]:
         """The frames that have arrived; ends early, with `closed` set, at the end of the connection."""
@@ -57,19 +57,22 @@ class Control:
             except BlockingIOError:
                 return
             except LinkClosed:
-                self.close()
+                self._end()
                 return
             _close_all(descriptors)
             yield frame
 
-    def close(self) -> None:
-        """End the connection."""
-        if not self.closed:
-            self.closed = True
-            self._link.close()
-        self._drop_queue()
+    def refuse(self) -> None:
+        """Take and send nothing more: the front broke the protocol."""
+        self._end()
 
-    def _drop_queue(self) -> None:
+    def close(self) -> None:
+        """Close the link; until then its descriptor stays valid for the selector, also when the connection has ended."""
+        self._end()
+        self._link.close()
+
+    def _end(self) -> None:
+        self.closed = True
         while self._queue:
             _close_all(self._queue.popleft()[1])
 

@@ -159,7 +159,7 @@ class Supervisor:
             theirs.close()
         self._epoch += 1
         self._front = Control(ours)
-        self._selector.register(ours, selectors.EVENT_READ, self._serve_front)
+        self._selector.register(self._front, selectors.EVENT_READ, self._serve_front)
         return pid
 
     def _hand_over_executors(self) -> None:
@@ -251,7 +251,7 @@ class Supervisor:
                 self._say(f"killing {name}: {frame.get('reason')}")
                 self._carry_out(self._lifecycle.handle(name, KillRequested(str(frame.get("reason"))), self._now()))
         elif self._front is not None:
-            self._front.close()
+            self._front.refuse()
 
     def _spawn_worker(self, frame: Frame) -> None:
         role = frame.get("role")
@@ -299,8 +299,7 @@ class Supervisor:
 
     def _drop_front(self) -> None:
         if self._front is not None:
-            with contextlib.suppress(KeyError, ValueError):
-                self._selector.unregister(self._front)
+            self._selector.unregister(self._front)
             self._front.close()
             self._front = None
 

@@ -1,0 +1,160 @@
+"""The compiler child: one source, once, inside walls that it puts up itself before it reads the bundle."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import logging
+import os
+import signal
+import sys
+import tempfile
+import time
+import traceback
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from kaas.errors import AuthorError, KaasError, PlatformError
+from kaas_emulator import CompileFailed, EmulatorError, toolchain
+from kaas_pool.compiler import kernels, nvrtc, toolchains
+from kaas_pool.compiler.diagnostics import Diagnostics, first_error
+from kaas_pool.compiler.messages import Request, sealed_file
+from kaas_pool.compiler.signatures import KernelSignature, read_signatures
+from kaas_pool.compiler.workspace import Workspace, unpack
+from kaas_pool.frames import Frame, Link, LinkClosed
+from kaas_pool.sandbox import confine_compiler
+from kaas_pool.sandbox.policy import COMPILER_CPU_SECONDS, COMPILER_OUTPUT_BYTES
+from kaas_pool.spawn import LINK, die_with_parent
+
+#: What a compiler prints when it meets one of its limits: the C library's names of the signals, and its own words.
+_LIMIT_SIGNS = {
+    "CPU time limit exceeded": f"compiling took more than {COMPILER_CPU_SECONDS} s of processor time",
+    "File size limit exceeded": f"compiling wrote a file of more than {COMPILER_OUTPUT_BYTES} bytes",
+    "out of memory": "compiling took more memory than it may use",
+    "virtual memory exhausted": "compiling took more memory than it may use",
+    "std::bad_alloc": "compiling took more memory than it may use",
+    "Killed signal": "compiling was killed, most likely for its memory",
+}
+
+_INCLUDE_SIGNS = ("No such file or directory", "Permission denied", "could not open source file", "file not found")
+
+_log = logging.getLogger("kaas_pool.compiler")
+
+
+@dataclass(frozen=True)
+class Compiled:
+    """An image, the kernels' signatures by the manifest's names, and the compiler's warnings."""
+
+    image: bytes
+    signatures: dict[str, KernelSignature]
+    log: str
+
+
+def main() -> int:
+    """Answer one `compile` frame; the exit status."""
+    parser = argparse.ArgumentParser(prog="python -m kaas_pool.compiler", description=__doc__)
+    parser.add_argument("--work", type=Path, required=True, help="an empty folder, this process's alone")
+    parser.add_argument("--allow-unsandboxed", action="store_true", help="compile unconfined where walls cannot be had")
+    given = parser.parse_args()
+    logging.basicConfig(level=logging.INFO, format="compiler: %(message)s", stream=sys.stderr)
+    link = Link.from_descriptor(LINK)
+    try:
+        frame, descriptors = link.receive()
+    except LinkClosed:
+        return 0
+    with contextlib.suppress(LinkClosed):
+        answer, image = _answer(frame, descriptors, given.work, given.allow_unsandboxed)
+        link.send(answer, image)
+    return 0
+
+
+def _answer(frame: Frame, descriptors: list[int], work: Path, allow_unsandboxed: bool) -> tuple[Frame, list[int]]:
+    begun = time.monotonic()
+    try:
+        request = Request.from_frame(frame)
+        compiled = _compile(request, descriptors[0], work, allow_unsandboxed)
+    except KaasError as error:
+        return {"type": "error", "error": error.to_json()}, []
+    except MemoryError:
+        return {"type": "error", "error": _limit("out of memory", frame.get("source")).to_json()}, []
+    except Exception:
+        # The author gets no trace: it would name this machine's files.
+        _log.error("a defect of the compiler: %s", traceback.format_exc())
+        failure = PlatformError("internal", "the compiler child failed; the pool's log has the details")
+        return {"type": "error", "error": failure.to_json()}, []
+    seconds = round(time.monotonic() - begun, 3)
+    signatures = {name: signature.to_json() for name, signature in compiled.signatures.items()}
+    body = {"type": "compiled", "signatures": signatures, "log": compiled.log, "seconds": seconds}
+    return body, [sealed_file("kaas-image", compiled.image)]
+
+
+def _compile(request: Request, descriptor: int, work: Path, allow_unsandboxed: bool) -> Compiled:
+    device = request.target.device
+    # All that is imported or loaded late has to be there before the walls are.
+    if device == "cuda":
+        nvrtc.load()
+    readable = toolchains.readable(device)
+    os.chdir(work)
+    tempfile.tempdir = str(work)
+    if device == "emulated":
+        _take_the_host_compiler_along()
+    confine_compiler(device, work, readable=readable, allow_unsandboxed=allow_unsandboxed)
+    with os.fdopen(descriptor, "rb") as file:
+        file.seek(0)
+        workspace = unpack(request, file.read(), work)
+    diagnostics = Diagnostics(str(workspace.root), workspace.files)
+    try:
+        return _build(request, workspace, diagnostics)
+    except (CompileFailed, nvrtc.Refused) as refused:
+        raise _refusal(str(refused), diagnostics, request) from None
+    except EmulatorError as missing:
+        raise PlatformError("toolchain_missing", diagnostics.scrub(str(missing))) from missing
+
+
+def _take_the_host_compiler_along() -> None:
+    """When the parent ends, end the host compiler with this process: its death signal reaches this process alone."""
+    die_with_parent(os.getppid(), signal.SIGTERM)
+    signal.signal(signal.SIGTERM, lambda *_: os.killpg(0, signal.SIGKILL))
+
+
+def _build(request: Request, workspace: Workspace, diagnostics: Diagnostics) -> Compiled:
+    defines = dict(request.defines)
+    text = toolchain.preprocess(workspace.source, includes=workspace.includes, defines=defines, workdir=workspace.root)
+    wanted = kernels.resolve(request.kernels, read_signatures(text), request.source)
+    names = list(dict.fromkeys(signature.symbol for signature in wanted.values()))
+    if request.target.device == "emulated":
+        image = toolchain.compile_image(
+            workspace.source, names, includes=workspace.includes, defines=defines, workdir=workspace.root
+        )
+        return Compiled(image, wanted, "")
+    cubin = nvrtc.compile_cubin(
+        workspace.source.read_text("utf-8", "replace"),
+        str(workspace.source.relative_to(workspace.root)),
+        compute_capability=request.target.compute_capability,
+        include=[*workspace.includes, *nvrtc.include_directories()],
+        defines=request.defines,
+        expressions=names,
+    )
+    signatures = {name: replace(one, symbol=cubin.symbols[one.symbol]) for name, one in wanted.items()}
+    return Compiled(cubin.image, signatures, "\n".join(diagnostics.lines(cubin.log)))
+
+
+def _refusal(log: str, diagnostics: Diagnostics, request: Request) -> KaasError:
+    for sign in _LIMIT_SIGNS:
+        if sign in log:
+            return _limit(sign, request.source)
+    lines = diagnostics.lines(log)
+    where, what = first_error(lines)
+    hint = None
+    if any(sign in what for sign in _INCLUDE_SIGNS):
+        hint = "a source can include the bundle's own files and CUDA's and the compiler's headers, nothing else"
+    return AuthorError("compile_error", "\n".join(lines), where=where or request.source, hint=hint)
+
+
+def _limit(sign: str, source: str | None) -> KaasError:
+    return AuthorError(
+        "compile_limit",
+        _LIMIT_SIGNS[sign],
+        where=source,
+        hint="simplify the source or split it: each source is compiled on its own",
+    )

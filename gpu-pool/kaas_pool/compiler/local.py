@@ -1,0 +1,101 @@
+"""Compiling a bundle from a plain program, by the same confined children that the pool uses."""
+
+from __future__ import annotations
+
+import os
+import select
+import tempfile
+from pathlib import Path
+
+from kaas.archive import write_archive
+from kaas.bundle import Bundle
+from kaas_pool.compiler import messages, start
+from kaas_pool.compiler.images import ImageCache, image_key, included_files
+from kaas_pool.compiler.messages import CompiledSource, Target, Unit
+from kaas_pool.compiler.toolchains import fingerprint
+from kaas_pool.frames import Frame, Link, LinkClosed
+from kaas_pool.spawn import kill_group, spawn
+
+#: How long a child that has closed its link may take to end by itself, so that its exit status tells why.
+_LAST_STEPS_SECONDS = 5.0
+
+
+def compile_bundle(
+    bundle: Bundle, target: Target, *, images: Path | None = None, allow_unsandboxed: bool = False
+) -> list[CompiledSource]:
+    """The compiled sources of a bundle, in the order written, one after the other.
+
+    `images` is a directory to keep images in and to take them from; several processes may share one. Raises KaasError:
+    `compile_error`, `kernel_not_found`, `compile_limit`, `sandbox_unavailable`, `toolchain_missing` or `internal`.
+    """
+    cache = ImageCache(images) if images is not None else None
+    files = included_files(bundle)
+    toolchain = fingerprint(target)
+    archive: bytes | None = None
+    compiled: list[CompiledSource] = []
+    for unit in Unit.all_of(bundle.manifest):
+        key = image_key(files, unit, target, toolchain)
+        done = cache.find(key, unit) if cache is not None else None
+        if done is None:
+            archive = archive or write_archive(bundle.files)
+            done = _compile(unit, target, archive, allow_unsandboxed)
+            if cache is not None:
+                cache.keep(key, done)
+        compiled.append(done)
+    return compiled
+
+
+def _compile(unit: Unit, target: Target, archive: bytes, allow_unsandboxed: bool) -> CompiledSource:
+    try:
+        return _run_child(unit, target, archive, allow_unsandboxed)
+    except messages.ChildDied as death:
+        raise messages.died(unit, death.exit_code) from None
+
+
+def _run_child(unit: Unit, target: Target, archive: bytes, allow_unsandboxed: bool) -> CompiledSource:
+    with tempfile.TemporaryDirectory(prefix="kaas-compile-") as work:
+        ours, theirs = Link.pair()
+        try:
+            command = start.command(target.device, Path(work), allow_unsandboxed=allow_unsandboxed)
+            pid = spawn(command, theirs.fileno())
+        except BaseException:
+            ours.close()
+            raise
+        finally:
+            theirs.close()
+        patience = 0.0
+        try:
+            answer = _ask(ours, unit.to_frame(target), archive)
+        except LinkClosed:
+            answer, patience = None, _LAST_STEPS_SECONDS
+        finally:
+            ours.close()
+            status = _end(pid, patience)
+        if answer is not None:
+            return messages.read_answer(unit, *answer)
+        if not patience:
+            raise messages.too_slow(unit)
+        raise messages.ChildDied(status)
+
+
+def _end(pid: int, patience: float) -> int:
+    """Reap a child and kill what it has started, and itself too if it has not ended within `patience` seconds."""
+    watch = os.pidfd_open(pid)
+    try:
+        select.select([watch], [], [], patience)
+    finally:
+        os.close(watch)
+        kill_group(pid)
+        _, status = os.waitpid(pid, 0)
+    return os.waitstatus_to_exitcode(status)
+
+
+def _ask(link: Link, request: Frame, archive: bytes) -> tuple[Frame, list[int]] | None:
+    """Send a request and wait for the answer; None after `WALL_SECONDS`. Raises LinkClosed."""
+    bundle = messages.sealed_file("kaas-bundle", archive)
+    try:
+        link.send(request, [bundle])
+    finally:
+        os.close(bundle)
+    arrived, _, _ = select.select([link], [], [], messages.WALL_SECONDS)
+    return link.receive() if arrived else None
