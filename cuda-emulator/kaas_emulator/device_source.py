@@ -70,8 +70,10 @@ class _Reader:
             for place in self._shared:
                 self.replacements.append((*place, "thread_local"))
         if mark == "{":
-            self.braces.append(self._words[:1] == ["namespace"] or self._words[:2] in (
-                ["inline", "namespace"], ["extern", '"C"'], ["extern", '"C++"']))
+            self.braces.append(
+                self._words[:1] == ["namespace"]
+                or self._words[:2] in (["inline", "namespace"], ["extern", '"C"'], ["extern", '"C++"'])
+            )
         elif mark == "}":
             if self.braces:
                 self.braces.pop()
@@ -119,7 +121,9 @@ def to_host_source(text: str, kernels: Sequence[str]) -> str:
 
 
 def _table(kernels: Sequence[str]) -> str:
-    entries = "".join(f'\n# 1 "kernel {_quote(name)}"\n::kaas_device::describe<&{name}>("{_quote(name)}"),' for name in kernels)
+    entries = "".join(
+        f'\n# 1 "kernel {_quote(name)}"\n::kaas_device::describe<&{name}>("{_quote(name)}"),' for name in kernels
+    )
     return (
         '\n# 1 "the image\'s table"\n'
         f"static const ::kaas_abi::Kernel kaas_kernels[] = {{{entries}\n}};\n"
