@@ -6,6 +6,7 @@ import os
 import shutil
 import sys
 
+import kaas_emulator
 from kaas.errors import KaasError, PlatformError
 from kaas_pool.sandbox import describe
 from kaas_pool.supervisor.config import PoolConfig, parse_arguments
@@ -36,6 +37,11 @@ def _serve(config: PoolConfig) -> int:
     for left in config.run.glob("*-*"):
         # Scratch folders of workers whose supervisor was killed.
         shutil.rmtree(left, ignore_errors=True) if left.is_dir() else left.unlink(missing_ok=True)
+    if config.device == "emulated":
+        try:
+            kaas_emulator.build()
+        except kaas_emulator.EmulatorError as missing:
+            raise PlatformError("toolchain_missing", str(missing)) from missing
     walls = describe(config.device)
     if not walls.holds_files and not config.allow_unsandboxed:
         raise PlatformError(

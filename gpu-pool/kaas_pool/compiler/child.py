@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import importlib
 import logging
 import os
 import signal
@@ -37,6 +38,9 @@ _LIMIT_SIGNS = {
 }
 
 _INCLUDE_SIGNS = ("No such file or directory", "Permission denied", "could not open source file", "file not found")
+
+#: What others import only when they need it, which is when these can no longer be read: zipfile's names, suggestions.
+_LATE_IMPORTS = ("encodings.cp437", "difflib")
 
 _log = logging.getLogger("kaas_pool.compiler")
 
@@ -90,11 +94,14 @@ def _answer(frame: Frame, descriptors: list[int], work: Path, allow_unsandboxed:
 
 def _compile(request: Request, descriptor: int, work: Path, allow_unsandboxed: bool) -> Compiled:
     device = request.target.device
-    # All that is imported or loaded late has to be there before the walls are.
+    # All that is imported, loaded or looked up late has to be known before the walls are there.
+    for module in _LATE_IMPORTS:
+        importlib.import_module(module)
     if device == "cuda":
         nvrtc.load()
     readable = toolchains.readable(device)
     os.chdir(work)
+    toolchains.fingerprint(request.target)
     tempfile.tempdir = str(work)
     if device == "emulated":
         _take_the_host_compiler_along()

@@ -67,7 +67,7 @@ class Control:
         self._end()
 
     def close(self) -> None:
-        """Close the link; until then its descriptor stays valid for the selector, also when the connection has ended."""
+        """Close the link; until then its descriptor stays valid for the selector, even if the connection has ended."""
         self._end()
         self._link.close()
 

@@ -247,9 +247,13 @@ class Supervisor:
             self._spawn_worker(frame)
         elif frame["type"] == "kill":
             name = str(frame.get("child"))
+            instructions: list[Instruction] = []
             if name in self._workers:
+                reason = str(frame.get("reason"))
+                instructions = self._lifecycle.handle(name, KillRequested(reason), self._now())
+            if instructions:
                 self._say(f"killing {name}: {frame.get('reason')}")
-                self._carry_out(self._lifecycle.handle(name, KillRequested(str(frame.get("reason"))), self._now()))
+            self._carry_out(instructions)
         elif self._front is not None:
             self._front.refuse()
 
