@@ -1,0 +1,144 @@
+"""Bundles: zips and texts, their digest, and what they must hold."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+from manifest_cases import FULL, SAXPY
+
+from kaas.archive import MAX_BYTES, write_archive
+from kaas.bundle import YAML, ZIP, Bundle
+from kaas.dtypes import DTYPES
+from kaas.errors import AuthorError
+from kaas.manifest import Manifest
+
+KERNEL = b'extern "C" __global__ void saxpy() {}\n'
+INLINE = SAXPY.replace("source: saxpy.cu", "source: |\n      __global__ void saxpy() {}")
+
+
+def zipped(manifest: str = SAXPY, **files: bytes) -> bytes:
+    return write_archive({"kaas.yaml": manifest.encode(), "saxpy.cu": KERNEL, **files})
+
+
+def npy(array: np.ndarray) -> bytes:
+    stream = io.BytesIO()
+    np.save(stream, array)
+    return stream.getvalue()
+
+
+def test_a_zip() -> None:
+    data = zipped()
+    bundle = Bundle.open(data)
+    assert bundle.manifest.name == "saxpy"
+    assert bundle.files["saxpy.cu"] == KERNEL
+    assert bundle.digest == f"sha256:{hashlib.sha256(data).hexdigest()}"
+    assert bundle.content_type == ZIP
+
+
+def test_a_text() -> None:
+    bundle = Bundle.open(INLINE.encode())
+    assert bundle.files == {}
+    assert bundle.content_type == YAML
+    assert bundle.digest == f"sha256:{hashlib.sha256(INLINE.encode()).hexdigest()}"
+    (source,) = bundle.manifest.kernels
+    assert source.text == "__global__ void saxpy() {}\n"
+
+
+def test_packing_a_folder(tmp_path: Path) -> None:
+    (tmp_path / "kaas.yaml").write_text(SAXPY)
+    (tmp_path / "saxpy.cu").write_bytes(KERNEL)
+    (tmp_path / ".gitignore").write_text("*.npy")
+    data = Bundle.pack(tmp_path)
+    assert data == zipped()
+    assert dict(Bundle.open(data).files) == {"kaas.yaml": SAXPY.encode(), "saxpy.cu": KERNEL}
+    (tmp_path / "saxpy.cu").unlink()
+    with pytest.raises(AuthorError) as caught:
+        Bundle.pack(tmp_path)
+    assert caught.value.code == "source_missing"
+
+
+@pytest.mark.parametrize(
+    ("data", "code", "part", "hint"),
+    [
+        (b"", "manifest_invalid", "empty", None),
+        (b"\x7fELF\x00\x01", "bundle_invalid", "neither a zip nor", "kaas build"),
+        (b"\x1f\x8b\x08\x00rest", "bundle_invalid", "neither a zip nor", "gzip"),
+        (b"#!/bin/sh\necho hello\n", "manifest_invalid", "must be a mapping", None),
+        (write_archive({"saxpy.cu": b""}), "manifest_missing", "no kaas.yaml at its root", "a zip of kaas.yaml"),
+        (write_archive({"s/kaas.yaml": b""}), "manifest_missing", "no kaas.yaml", "zip the contents of its folder"),
+        (write_archive({"kaas.yml": b""}), "manifest_missing", "no kaas.yaml", "name it kaas.yaml"),
+        (
+            write_archive({"kaas.yaml": SAXPY.encode()}),
+            "source_missing",
+            "'saxpy.cu' is not",
+            "the bundle has kaas.yaml",
+        ),
+        (
+            write_archive({"kaas.yaml": SAXPY.encode(), "saxpi.cu": b""}),
+            "source_missing",
+            "'saxpy.cu' is not",
+            "did you mean 'saxpi.cu'",
+        ),
+        (SAXPY.encode(), "source_missing", "'saxpy.cu' is not", "source: |"),
+        (write_archive({"kaas.yaml": b"kaas: 2"}), "manifest_invalid", "version 2", None),
+        (b"PK\x03\x04 no zip", "bundle_invalid", "cut short", "zip the folder again"),
+    ],
+)
+def test_refusals(data: bytes, code: str, part: str, hint: str | None) -> None:
+    with pytest.raises(AuthorError) as caught:
+        Bundle.open(data)
+    assert caught.value.code == code
+    assert part in caught.value.message
+    if hint is not None:
+        assert hint in (caught.value.hint or "")
+
+
+def test_the_place_of_a_missing_source() -> None:
+    with pytest.raises(AuthorError) as caught:
+        Bundle.open(SAXPY.encode())
+    assert caught.value.where == "kaas.yaml:11 graph[0].source"
+
+
+def test_over_the_limit() -> None:
+    with pytest.raises(AuthorError) as caught:
+        Bundle.open(bytes(MAX_BYTES + 1))
+    assert caught.value.code == "bundle_too_large"
+
+
+CONST = SAXPY.replace(
+    "y: {io: in,  dtype: float32, shape: [n]}", "y: {io: const, dtype: float32, shape: [n], from: y.npy}"
+)
+
+
+def test_a_const_bound_to_a_file() -> None:
+    content = npy(np.arange(5, dtype="f4"))
+    bundle = Bundle.open(zipped(CONST, **{"y.npy": content}))
+    assert dict(bundle.layouts) == {"y.npy": (DTYPES["float32"], (5,), 128, 20)}
+    raw = Bundle.open(zipped(CONST.replace("y.npy", "y.bin"), **{"y.bin": bytes(20)}))
+    assert dict(raw.layouts) == {"y.bin": (None, None, 0, 20)}
+
+
+@pytest.mark.parametrize(
+    ("files", "code", "part"),
+    [
+        ({}, "source_missing", "'y.npy' is not in the bundle"),
+        ({"y.npy": b"no"}, "bundle_invalid", "y.npy is not an .npy file"),
+        ({"y.npy": npy(np.zeros(5))}, "bundle_invalid", "y.npy holds float64, and y is declared as float32"),
+        ({"y.npy": npy(np.zeros(5, ">f4"))}, "bundle_invalid", "big-endian"),
+    ],
+)
+def test_a_const_whose_file_is_wrong(files: dict[str, bytes], code: str, part: str) -> None:
+    with pytest.raises(AuthorError, match=part) as caught:
+        Bundle.open(zipped(CONST, **files))
+    assert caught.value.code == code
+    assert caught.value.where == "kaas.yaml:8 buffers.y.from"
+
+
+def test_the_full_example_packs() -> None:
+    bundle = Bundle.open(write_archive({"kaas.yaml": FULL.encode(), "src/pairs.cu": b""}))
+    assert len(bundle.manifest.kernels) == 2
+    assert isinstance(bundle.manifest, Manifest)
