@@ -6,6 +6,7 @@ import asyncio
 import base64
 import contextlib
 import os
+import time
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from typing import Any
@@ -110,7 +111,7 @@ class Attempt:
             self.free_slot()
 
     def _now(self) -> float:
-        return asyncio.get_running_loop().time()
+        return time.monotonic()
 
     # Running.
 

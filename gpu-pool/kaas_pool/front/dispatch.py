@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -63,25 +64,25 @@ class Dispatcher:
         """End an invocation; one that has ended stays as it is."""
         if not ticket.life.is_final:
             self._stop(ticket)
-            ticket.life.cancel(why, self._loop.time())
+            ticket.life.cancel(why, time.monotonic())
             self._finish(ticket)
 
     def executor_up(self, device: str, domain: str) -> None:
         """An executor serves."""
-        self.policy.executor_up(device, domain, self._loop.time())
+        self.policy.executor_up(device, domain, time.monotonic())
 
     def executor_down(self, device: str, domain: str) -> None:
         """An executor is gone."""
-        self.policy.executor_down(device, domain, self._loop.time())
+        self.policy.executor_down(device, domain, time.monotonic())
 
     def device_up(self, device: str) -> None:
         """A device takes invocations from now on."""
-        self.policy.device_up(device, self._loop.time())
+        self.policy.device_up(device, time.monotonic())
         self._decide()
 
     def device_down(self, device: str) -> None:
         """A device takes no invocations for now."""
-        self.policy.device_down(device, self._loop.time())
+        self.policy.device_down(device, time.monotonic())
 
     async def idle(self) -> None:
         """Wait until every attempt under way has given everything back."""
@@ -89,7 +90,7 @@ class Dispatcher:
             await asyncio.wait(self._attempts)
 
     def _queue(self, ticket: Ticket, event: str) -> None:
-        life, now = ticket.life, self._loop.time()
+        life, now = ticket.life, time.monotonic()
         if life.stage == "accepted":
             life.move("queued", now, event)
         job = Job(
@@ -106,7 +107,7 @@ class Dispatcher:
         self._decide()
 
     def _decide(self) -> None:
-        now = self._loop.time()
+        now = time.monotonic()
         for job, device in self.policy.decide(now):
             ticket = self._waiting.pop(job.name).ticket
             ticket.life.grant(device, now)
@@ -118,11 +119,11 @@ class Dispatcher:
         life = ticket.life
 
         def free_slot() -> None:
-            self.policy.slot_freed(job.name, self._loop.time())
-            self.service_seconds += (self._loop.time() - began - self.service_seconds) / 16
+            self.policy.slot_freed(job.name, time.monotonic())
+            self.service_seconds += (time.monotonic() - began - self.service_seconds) / 16
             self._decide()
 
-        began = self._loop.time()
+        began = time.monotonic()
         if life.is_final:
             free_slot()
             return
@@ -140,9 +141,9 @@ class Dispatcher:
             _log.exception("invocation %s of %s", life.id, life.tenant)
             error = PlatformError("internal", "the front failed; its log has the details")
         else:
-            self.policy.measured(job, float(attempt.stats.get("gpu_ms", 0.0)) / 1e3, self._loop.time())
+            self.policy.measured(job, float(attempt.stats.get("gpu_ms", 0.0)) / 1e3, time.monotonic())
             ticket.attempt = None
-            life.succeed(result, self._loop.time())
+            life.succeed(result, time.monotonic())
             self._finish(ticket)
         await attempt.retire()
         if error is not None and not life.is_final:
@@ -151,7 +152,7 @@ class Dispatcher:
 
     def _lose(self, ticket: Ticket, error: KaasError) -> None:
         life = ticket.life
-        if not life.lose(error, self._loop.time()):
+        if not life.lose(error, time.monotonic()):
             self._finish(ticket)
         elif error.code == "executor_lost":
             self._queue(ticket, "again")
@@ -166,7 +167,7 @@ class Dispatcher:
         """Take a ticket out of wherever it is."""
         name = f"{ticket.life.tenant}/{ticket.life.id}"
         if self._waiting.pop(name, None) is not None:
-            self.policy.withdrawn(name, self._loop.time())
+            self.policy.withdrawn(name, time.monotonic())
         elif ticket.attempt is not None:
             attempt, ticket.attempt = ticket.attempt, None
             attempt.cancel()
@@ -189,7 +190,7 @@ class Dispatcher:
 
     def _ring(self) -> None:
         self._alarm = None
-        now = self._loop.time()
+        now = time.monotonic()
         # The loop's timers may fire early by its clock's resolution.
         for ticket in self._budgets.due(now + 1e-3):
             self._stop(ticket)

@@ -6,6 +6,7 @@ import asyncio
 import base64
 import logging
 import os
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -85,7 +86,7 @@ class Executor:
         #: Attempts that hold it: those that run and those whose outputs wait for their adoption.
         self.users = 0
         #: Since when nobody does, in monotonic seconds.
-        self.idle_since = asyncio.get_running_loop().time()
+        self.idle_since = time.monotonic()
         #: What it keeps on the device, as it said last.
         self.held_bytes = 0
         self.pinned_bytes = 0

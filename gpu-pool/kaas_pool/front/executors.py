@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from typing import Any
 
@@ -129,7 +130,7 @@ class Executors:
         """One attempt needs it no longer."""
         executor.users -= 1
         if executor.users == 0:
-            executor.idle_since = asyncio.get_running_loop().time()
+            executor.idle_since = time.monotonic()
             self._shelves[executor.device].changed()
 
     async def reserve(self, executor: Executor, size: int) -> None:
@@ -166,7 +167,7 @@ class Executors:
 
     def stop_idle(self, seconds: float) -> None:
         """Stop executors that nobody has used for so long."""
-        limit = asyncio.get_running_loop().time() - seconds
+        limit = time.monotonic() - seconds
         for executor in list(self):
             if executor.users == 0 and executor.idle_since <= limit:
                 executor.kill("idle")

@@ -104,7 +104,7 @@ class Invocations:
             return
         # Before the write is through, so that an end in between is written too, and after it.
         ticket.journalled = True
-        life, now = ticket.life, self._loop.time()
+        life, now = ticket.life, time.monotonic()
         try:
             await self._journal.accept(
                 Unfinished(
@@ -167,7 +167,7 @@ class Invocations:
     # Admission.
 
     async def _admit(self, key: _Key, fingerprint: str, request: InvocationRequest) -> Ticket:
-        began = self._loop.time()
+        began = time.monotonic()
         self._check_room(key[0])
         admitted = self._admission.again(key[0], request.bundle, fingerprint)
         if admitted is not None:
@@ -192,7 +192,7 @@ class Invocations:
             self._admission.admit(key[0], key[1], fingerprint, request.bundle, request.arguments)
         )
         # The budget is all an invocation may take, its acceptance included.
-        await asyncio.wait({work}, timeout=began + request.budget_ms / 1e3 - self._loop.time())
+        await asyncio.wait({work}, timeout=began + request.budget_ms / 1e3 - time.monotonic())
         if not work.done():
             work.cancel()
             raise budget_exceeded(request.budget_ms, "accepted")
@@ -204,12 +204,12 @@ class Invocations:
             left.tenant, left.id, left.fingerprint, request.bundle, request.arguments, left.objects
         )
         # The budget goes on while no front runs; only this machine's wall clock tells how long that was.
-        began = self._loop.time() - max(0.0, time.time() - left.accepted)
+        began = time.monotonic() - max(0.0, time.time() - left.accepted)
         try:
             admitted = await admission
         except KaasError as error:
             life = Invocation(left.tenant, left.id, left.fingerprint, began, began, request.budget_ms)
-            life.fail(error, self._loop.time())
+            life.fail(error, time.monotonic())
             self._outcomes.add(life, journalled=True)
             self._metrics.end(life)
             raise
@@ -226,11 +226,11 @@ class Invocations:
         recovered: bool = False,
     ) -> Ticket:
         tenant, identifier = key
-        accepted = began if recovered else self._loop.time()
+        accepted = began if recovered else time.monotonic()
         life = Invocation(tenant, identifier, fingerprint, accepted, began + request.budget_ms / 1e3, request.budget_ms)
         life.logs = admitted.logs
         if recovered:
-            life.tell("taken up again after a restart of the front", self._loop.time())
+            life.tell("taken up again after a restart of the front", time.monotonic())
         domain = self._config.domain_of(tenant)
         ticket = Ticket(
             life,

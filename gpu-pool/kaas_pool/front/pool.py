@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import time
 
 from kaas_pool.compiler.messages import Target
 from kaas_pool.frames import Link
@@ -94,13 +95,13 @@ class Pool:
     async def drain(self) -> None:
         """Accept nothing more, and give what runs the time that the configuration says."""
         self.invocations.draining = True
-        until = asyncio.get_running_loop().time() + self.config.drain
+        until = time.monotonic() + self.config.drain
         waited_for = [ticket.ended for ticket in self.dispatcher.unfinished]
         _log.info("draining: %d invocations are in flight", len(waited_for))
         if waited_for:
             await asyncio.wait(waited_for, timeout=self.config.drain)
         with contextlib.suppress(asyncio.TimeoutError):
-            left = max(0.0, until - asyncio.get_running_loop().time())
+            left = max(0.0, until - time.monotonic())
             await asyncio.wait_for(self.dispatcher.idle(), left)
 
     async def close(self) -> None:
