@@ -182,7 +182,7 @@ class Binder:
             raise CallerError(
                 "size_mismatch",
                 f"{found.label} has {count} elements, which no {unknown} makes {buffer.shape_text}"
-                f"{self._values(buffer)}",
+                f"{self._values(*buffer.shape)}",
                 where=self._where(buffer),
             )
         self.names[unknown] = self.symbols[unknown] = extent
@@ -207,7 +207,7 @@ class Binder:
             raise CallerError(
                 "expression_range",
                 f"the shape {list(shape)} of {buffer.dtype.name} has more bytes than any address space"
-                f"{self._values(buffer)}",
+                f"{self._values(*buffer.shape)}",
                 where=buffer.where,
             )
         source: Source | None = None
@@ -220,7 +220,7 @@ class Binder:
                 raise CallerError(
                     "size_mismatch",
                     f"{found.label} has {found.layout.nbytes} bytes, and {buffer.name} {buffer.shape_text} of "
-                    f"{buffer.dtype.name} needs {nbytes}{self._values(buffer)}",
+                    f"{buffer.dtype.name} needs {nbytes}{self._values(*buffer.shape)}",
                     where=self._where(buffer),
                 )
             source = found.source
@@ -245,9 +245,9 @@ class Binder:
     def _where(self, buffer: Buffer) -> str:
         return f"arguments.{buffer.name}" if buffer.file is None else f"{buffer.where}.from"
 
-    def _values(self, buffer: Buffer) -> str:
-        """` (n = 3, m = 4)` for the names in a buffer's shape."""
-        names = sorted({name for dimension in buffer.shape for name in dimension.names} & self.names.keys())
+    def _values(self, *expressions: Expression) -> str:
+        """` (m = 4, n = 3)` for the names in expressions."""
+        names = sorted({name for expression in expressions for name in expression.names} & self.names.keys())
         return f" ({', '.join(f'{name} = {self.names[name]}' for name in names)})" if names else ""
 
     def _rank_error(self, buffer: Buffer, found: _Input, shape: tuple[int, ...]) -> CallerError:
@@ -272,7 +272,7 @@ class Binder:
         elif isinstance(dimension, Expression):
             message = (
                 f"dimension {at} of {buffer.name} ({found.label}) is {given[at]}, and {dimension.text} is "
-                f"{wanted[at]}{self._values(buffer)}"
+                f"{wanted[at]}{self._values(dimension)}"
             )
         return CallerError("shape_mismatch", message, where=self._where(buffer))
 

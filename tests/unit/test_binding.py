@@ -1,0 +1,348 @@
+"""Binding: symbols, shapes, sizes, sources and targets."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from manifest_cases import FULL, SAXPY
+
+from kaas.binding import (
+    Binding,
+    BoundBuffer,
+    BundleFile,
+    InlineSource,
+    InlineTarget,
+    ObjectInfo,
+    ObjectSource,
+    ObjectTarget,
+    bind,
+)
+from kaas.call import Call
+from kaas.dtypes import DTYPES, TypedScalar
+from kaas.errors import CallerError
+from kaas.formats import Layout, npy
+from kaas.manifest import Manifest
+
+MANIFEST = Manifest.parse(SAXPY)
+
+
+def stored(shape: tuple[int, ...], dtype: str = "float32", etag: str = "e") -> ObjectInfo:
+    """What the store says about an .npy object."""
+    header = npy.make_header(DTYPES[dtype], shape)
+    return ObjectInfo(etag, len(header) + math.prod(shape) * DTYPES[dtype].itemsize, header)
+
+
+def raw(size: int, etag: str = "r") -> ObjectInfo:
+    return ObjectInfo(etag, size)
+
+
+def bound(
+    manifest: Manifest | str,
+    arguments: dict[str, Any],
+    objects: dict[str, ObjectInfo] | None = None,
+    files: dict[str, Layout] | None = None,
+) -> Binding:
+    if isinstance(manifest, str):
+        manifest = Manifest.parse(manifest)
+    call = Call.parse(manifest, arguments, activation_id="f00")
+    return bind(manifest, call, {f"s3://data/{key}": info for key, info in (objects or {}).items()}, files)
+
+
+def action(buffers: str, let: str = "{}", params: str = "{}", steps: str = "") -> Manifest:
+    """An action with these buffers and a kernel that uses none of them."""
+    graph = steps or "[{kernel: k, source: k.cu, grid: [1], block: [1]}]"
+    return Manifest.parse(f"kaas: 1\nname: test\nparams: {params}\nlet: {let}\nbuffers:\n{buffers}\ngraph: {graph}\n")
+
+
+XYZ = {"x": "s3://data/x.npy", "y": "s3://data/y.npy", "z": "s3://data/z.npy"}
+
+
+def test_saxpy() -> None:
+    binding = bound(
+        MANIFEST, {**XYZ, "a": 2}, {"x.npy": stored((1000,), etag="e1"), "y.npy": stored((1000,), etag="e2")}
+    )
+    assert binding.params == {"a": TypedScalar("float32", 2.0)}
+    assert binding.symbols == {"n": 1000}
+    assert binding.names == {"n": 1000, "a": 2.0}
+    assert binding.buffers["x"] == BoundBuffer(
+        "x", "in", "float32", (1000,), 4000, False, ObjectSource("s3", "data", "x.npy", "e1", None, 128, 4000), None
+    )
+    header = npy.make_header(DTYPES["float32"], (1000,))
+    assert binding.buffers["z"] == BoundBuffer(
+        "z", "out", "float32", (1000,), 4000, False, None, ObjectTarget("s3", "data", "z.npy", header, None)
+    )
+    assert binding.device_bytes == 3 * 4096
+
+
+def test_bindings_are_frozen() -> None:
+    binding = bound(MANIFEST, {"x": [1], "y": [1], "z": "inline"})
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        binding.params = {}  # type: ignore[misc]
+
+
+def test_everything_survives_the_way_to_another_process() -> None:
+    arguments = {
+        "x": "s3://data/x.npy",
+        "w": "s3://data/w?versionId=v1&offset=8&size=20",
+        "s": "s3://data/s.npy",
+        "z": "inline",
+        "v": "s3://data/v.npy",
+        "worst": "nan",
+        "c": [0, "inf"],
+    }
+    objects = {"x.npy": stored((5, 2)), "w?versionId=v1": raw(100), "s.npy": stored((2,), etag="es")}
+    binding = bound(FULL, arguments, objects)
+    assert binding.symbols == {"n": 5, "half": 2, "scale": 1 / math.sqrt(3)}
+    assert binding.buffers["w"].source == ObjectSource("s3", "data", "w", "r", "v1", 8, 20)
+    assert binding.buffers["z"].target == InlineTarget(as_base64=False)
+    assert binding.buffers["v"].shape == ()
+    again = Binding.from_json(json.loads(json.dumps(binding.to_json(), allow_nan=False)))
+    assert again.to_json() == binding.to_json()
+    assert again.buffers == binding.buffers
+    assert again.symbols == binding.symbols
+    assert again.names.keys() == binding.names.keys()
+    assert math.isnan(float(again.names["worst"]))
+
+
+def test_infinite_let_and_bundle_files_survive_too() -> None:
+    manifest = action(
+        "  w: {io: const, dtype: int8, shape: [n], from: w.bin}\n  z: {io: out, dtype: int8, shape: [n]}",
+        let="{far: worst * 2}",
+        params="{worst: {type: float32, default: inf}}",
+    )
+    binding = bound(manifest, {"z": "base64"}, files={"w.bin": Layout(None, None, 0, 7)})
+    assert binding.buffers["w"].source == BundleFile("w.bin", 0)
+    assert binding.symbols == {"n": 7, "far": math.inf}
+    assert Binding.from_json(json.loads(json.dumps(binding.to_json(), allow_nan=False))) == binding
+
+
+def test_inline_inputs() -> None:
+    binding = bound(MANIFEST, {"x": [1, 2, 3], "y": {"base64": "AACAPwAAgD8AAIA/"}, "z": "inline"})
+    assert binding.buffers["x"].source == InlineSource(np.array([1, 2, 3], "f4").tobytes())
+    assert binding.buffers["y"].source == InlineSource(np.ones(3, "f4").tobytes())
+    assert Binding.from_json(json.loads(json.dumps(binding.to_json()))) == binding
+
+
+def test_rendering() -> None:
+    binding = bound(MANIFEST, {"x": [1, 2], "y": [1, 2], "z": "inline"})
+    assert binding.buffers["z"].render(np.array([3, 4], "f4").tobytes()) == [3.0, 4.0]
+    binding = bound(MANIFEST, {"x": [1, 2], "y": [1, 2], "z": "base64"})
+    assert binding.buffers["z"].render(bytes(8))["shape"] == [2]
+
+
+# Symbols
+
+
+def test_shapes_solve_symbols_and_check_the_rest() -> None:
+    manifest = action(
+        "  a: {io: in, dtype: float32, shape: [m, k]}\n"
+        "  b: {io: in, dtype: float32, shape: [k, n]}\n"
+        "  p: {io: in, dtype: float32, shape: [2 * m, 3, rows, h]}\n"
+        "  c: {io: out, dtype: float32, shape: [m, n]}\n"
+        "  t: {io: temp, dtype: int8, shape: ['ceil_div(m * n, 4)']}",
+        let="{h: n // 2}",
+        params="{rows: {type: int32}}",
+    )
+    arguments = {name: f"s3://data/{name}.npy" for name in "abp"} | {"c": "inline", "rows": 5}
+    good = {"a.npy": stored((3, 4)), "b.npy": stored((4, 6)), "p.npy": stored((6, 3, 5, 3))}
+    binding = bound(manifest, arguments, good)
+    assert binding.symbols == {"m": 3, "k": 4, "n": 6, "h": 3}
+    assert binding.buffers["t"].shape == (5,)
+    assert binding.buffers["c"].shape == (3, 6)
+    for changed, part in (
+        ({"b.npy": stored((5, 6))}, "k is 5 in b (s3://data/b.npy) and 4 in a (s3://data/a.npy)"),
+        ({"p.npy": stored((7, 3, 5, 3))}, "dimension 0 of p (s3://data/p.npy) is 7, and 2 * m is 6 (m = 3)"),
+        ({"p.npy": stored((6, 4, 5, 3))}, "p has the shape [6, 4, 5, 3], and [6, 3, 5, 3] is needed"),
+        ({"p.npy": stored((6, 3, 6, 3))}, "rows is 6 in p (s3://data/p.npy) and 5 as a parameter"),
+        ({"p.npy": stored((6, 3, 5, 4))}, "h is 4 in p (s3://data/p.npy) and 3 by let: n // 2"),
+        ({"a.npy": stored((3,))}, "s3://data/a.npy has 1 dimensions [3], and a is declared with 2, [m, k]"),
+    ):
+        with pytest.raises(CallerError) as caught:
+            bound(manifest, arguments, {**good, **changed})
+        assert caught.value.code == "shape_mismatch"
+        assert caught.value.message == part
+        assert caught.value.where == f"arguments.{next(iter(changed))[0]}"
+
+
+@pytest.mark.parametrize(
+    ("shape", "size", "symbols"),
+    [
+        ("[n]", 400, {"n": 100}),
+        ("[n, 4]", 160, {"n": 10}),
+        ("[n, n]", 400, {"n": 10}),
+        ("[n, n]", 0, {"n": 0}),
+        ("[n, m]", 4 * 3 * 7, {"n": 7}),
+        ("[half, q]", 4 * 1 * 5, {"q": 5}),
+        ("['m + 1', q]", 4 * 4 * 5, {"q": 5}),
+        ("[3]", 12, {}),
+        ("[]", 4, {}),
+    ],
+)
+def test_lengths_solve_one_symbol(shape: str, size: int, symbols: dict[str, int]) -> None:
+    manifest = action(
+        f"  m_: {{io: in, dtype: float32, shape: [m]}}\n  x: {{io: in, dtype: float32, shape: {shape}}}",
+        let="{half: m // 2}",
+    )
+    binding = bound(manifest, {"m_": [1, 2, 3], "x": "s3://data/x.bin"}, {"x.bin": raw(size)})
+    assert binding.symbols == {"m": 3, "half": 1, **symbols}
+
+
+def test_lengths_solve_one_after_the_other() -> None:
+    manifest = action(
+        "  c: {io: in, dtype: int8, shape: [a, b, c_]}\n"
+        "  b_: {io: in, dtype: int8, shape: [a, b]}\n"
+        "  a_: {io: in, dtype: int8, shape: [a]}"
+    )
+    binding = bound(
+        manifest,
+        {"c": "s3://data/c", "b_": "s3://data/b", "a_": "s3://data/a"},
+        {"a": raw(2), "b": raw(6), "c": raw(24)},
+    )
+    assert binding.symbols == {"a": 2, "b": 3, "c_": 4}
+
+
+@pytest.mark.parametrize(
+    ("shape", "size", "code", "part"),
+    [
+        ("[p, q]", 40, "symbol_unsolved", "does not give p and q of x [p, q]"),
+        ("['2 * p', p, q]", 40, "symbol_unsolved", "p and q"),
+        ("[z0, q]", 0, "symbol_unsolved", "does not give q"),
+        ("[q]", 41, "size_mismatch", "41 bytes, no multiple of the 4 of float32"),
+        ("[q, 3]", 40, "size_mismatch", "has 10 elements, which no q makes [q, 3]"),
+        ("[q, q]", 40, "size_mismatch", "has 10 elements, which no q makes [q, q]"),
+        ("[3]", 40, "size_mismatch", "has 40 bytes, and x [3] of float32 needs 12"),
+        ("[m, 2]", 40, "size_mismatch", "needs 24 (m = 3)"),
+    ],
+)
+def test_lengths_that_do_not_fit(shape: str, size: int, code: str, part: str) -> None:
+    manifest = action(
+        "  m_: {io: in, dtype: float32, shape: [m]}\n"
+        "  q_: {io: in, dtype: float32, shape: [z0]}\n"
+        f"  x: {{io: in, dtype: float32, shape: {shape}}}\n"
+    )
+    with pytest.raises(CallerError) as caught:
+        bound(manifest, {"m_": [1, 2, 3], "q_": [], "x": "s3://data/x.bin"}, {"x.bin": raw(size)})
+    assert caught.value.code == code
+    assert part in caught.value.message
+    assert caught.value.where == "arguments.x"
+
+
+@given(st.integers(0, 2**20), st.integers(1, 5))
+def test_powers_are_solved_exactly(extent: int, times: int) -> None:
+    count = extent**times
+    if count > 1 << 60:
+        return
+    manifest = action(f"  x: {{io: in, dtype: int8, shape: [{', '.join(['n'] * times)}]}}")
+    assert bound(manifest, {"x": "s3://data/x"}, {"x": raw(count)}).symbols == {"n": extent}
+
+
+@given(st.lists(st.integers(0, 6), min_size=1, max_size=4), st.sampled_from(list(DTYPES)))
+def test_any_shape_of_names_is_solved_from_a_header(shape: list[int], dtype: str) -> None:
+    names = [f"s{index}" for index in range(len(shape))]
+    manifest = action(
+        f"  x: {{io: in, dtype: {dtype}, shape: [{', '.join(names)}]}}\n"
+        f"  z: {{io: out, dtype: int8, shape: [{' + '.join(names)}]}}"
+    )
+    binding = bound(manifest, {"x": "s3://data/x.npy", "z": "inline"}, {"x.npy": stored(tuple(shape), dtype)})
+    assert binding.symbols == dict(zip(names, shape, strict=True))
+    assert binding.buffers["z"].shape == (sum(shape),)
+    assert binding.buffers["x"].nbytes == math.prod(shape) * DTYPES[dtype].itemsize
+
+
+# Data that do not fit
+
+
+@pytest.mark.parametrize(
+    ("arguments", "objects", "code", "where", "part"),
+    [
+        ({}, {"x.npy": stored((3,))}, "object_not_found", "y", "s3://data/y.npy does not exist"),
+        ({"y": [1, 2]}, {"x.npy": stored((3,))}, "shape_mismatch", "y", "n is 2 in y (its inline value) and 3 in x"),
+        ({"y": 1}, {"x.npy": stored((3,))}, "shape_mismatch", "y", "its inline value has 0 dimensions []"),
+        ({"x": [1]}, {"y.npy": stored((1,), "float64")}, "dtype_mismatch", "y", "holds float64, and the action"),
+        ({"x": [1]}, {"y.npy": raw(20)}, "format_invalid", "y", "is not an .npy file"),
+        ({"x": [1], "y": "s3://data/y?offset=4&size=8"}, {"y": raw(8)}, "size_mismatch", "y", "reaches beyond"),
+        ({"x": [1], "y": "s3://data/y?offset=9"}, {"y": raw(8)}, "size_mismatch", "y", "reaches beyond"),
+        ({"x": [1], "y": ["a"]}, {}, "argument_invalid", "y", "'a' is not a number"),
+        ({"x": [0.0] * 16385, "y": [1]}, {}, "inline_too_large", "x", "65540 bytes"),
+        ({"z": "inline"}, {"x.npy": stored((16385,)), "y.npy": stored((16385,))}, "inline_too_large", "z", "65540"),
+    ],
+)
+def test_refusals(arguments: dict[str, Any], objects: dict[str, ObjectInfo], code: str, where: str, part: str) -> None:
+    with pytest.raises(CallerError) as caught:
+        bound(MANIFEST, {**XYZ, **arguments}, objects)
+    assert (caught.value.code, caught.value.where) == (code, f"arguments.{where}")
+    assert part in caught.value.message
+
+
+@pytest.mark.parametrize(
+    ("shape", "let", "part"),
+    [
+        ("[n - 5]", "{}", "gives -2; it must be at least 0"),
+        ("[n / 2]", "{}", "gives 1.5, which is not a whole number"),
+        ("[100 // (n - 3)]", "{}", "divides by zero (n = 3)"),
+        ("[h]", "{h: n / 2}", "gives 1.5"),
+        ("[1]", "{h: 1 // (n - 3)}", "divides by zero"),
+        ("[2**40 * n, 2**40]", "{}", "more bytes than any address space (n = 3)"),
+        ("[2**62 * n]", "{}", "at most"),
+    ],
+)
+def test_expressions_out_of_range(shape: str, let: str, part: str) -> None:
+    manifest = action(
+        f"  x: {{io: in, dtype: int8, shape: [n]}}\n  t: {{io: temp, dtype: float32, shape: {shape}}}", let
+    )
+    with pytest.raises(CallerError) as caught:
+        bound(manifest, {"x": [1, 2, 3]})
+    assert caught.value.code == "expression_range"
+    assert part in caught.value.message
+    assert (caught.value.where or "").startswith("kaas.yaml:")
+
+
+def test_swapped_buffers_of_unequal_shapes() -> None:
+    manifest = action(
+        "  x: {io: in, dtype: int8, shape: [n]}\n  t: {io: temp, dtype: int8, shape: [2 * n - 3]}",
+        steps="[{repeat: {times: 1, swap: [x, t], steps: [{fill: {buffer: t, value: 0}}]}}]",
+    )
+    assert bound(manifest, {"x": [1, 2, 3]}).buffers["t"].shape == (3,)
+    with pytest.raises(CallerError, match=r"x has the shape \[4\], t \[5\]") as caught:
+        bound(manifest, {"x": [1, 2, 3, 4]})
+    assert caught.value.code == "shape_mismatch"
+    assert "repeat.swap" in (caught.value.where or "")
+
+
+def test_a_bundled_const_that_does_not_fit_is_named_in_the_manifest() -> None:
+    manifest = action("  x: {io: in, dtype: int8, shape: [n]}\n  w: {io: const, dtype: int8, shape: [n], from: w.npy}")
+    with pytest.raises(CallerError, match=r"n is 2 in w \(w\.npy\) and 3 in x") as caught:
+        bound(manifest, {"x": [1, 2, 3]}, files={"w.npy": Layout(DTYPES["int8"], (2,), 128, 2)})
+    assert caught.value.where == "kaas.yaml:7 buffers.w.from"
+
+
+# Targets
+
+
+def test_writes_over_what_is_read_are_conditional() -> None:
+    objects = {"x.npy": stored((2,), etag="ex"), "y.npy": stored((2,), etag="ey")}
+    targets = [
+        bound(MANIFEST, {**XYZ, "z": place}, objects).buffers["z"].target
+        for place in ("s3://data/z.npy", "s3://data/y.npy", "s3://other/y.npy")
+    ]
+    assert [isinstance(target, ObjectTarget) and target.if_match for target in targets] == [None, "ey", None]
+    manifest = action("  s: {io: inout, dtype: float32, shape: [n]}")
+    target = bound(manifest, {"s": "s3://data/x.npy"}, objects).buffers["s"].target
+    assert isinstance(target, ObjectTarget)
+    assert target.if_match == "ex"
+    target = bound(manifest, {"s": {"from": "s3://data/x.npy", "to": "s3://data/z.bin"}}, objects).buffers["s"].target
+    assert target == ObjectTarget("s3", "data", "z.bin", b"", None)
+
+
+def test_an_empty_buffer_takes_an_address() -> None:
+    binding = bound(MANIFEST, {"x": [], "y": [], "z": "inline"})
+    assert binding.buffers["z"].nbytes == 0
+    assert binding.device_bytes == 3 * 256
+    assert binding.buffers["z"].render(b"") == []
