@@ -15,16 +15,11 @@ from typing import Any
 
 from kaas.binding import ALIGNMENT_BYTES, Binding
 from kaas.dtypes import Number
-from kaas.graph import BufferArg, KernelStep, Source, walk
+from kaas.graph import BufferArg
 from kaas.manifest import Manifest
-from kaas_pool.compiler.signatures import KernelSignature
 from kaas_pool.limits import Limits
 from kaas_pool.operations import Operation
-
-#: Signatures by source and by the kernel's name in the manifest.
-Signatures = Mapping[tuple[Source, str], KernelSignature]
-
-Kernel = tuple[Source, str]
+from kaas_pool.signature_check import Kernel, Signatures
 
 
 @dataclass(frozen=True)
@@ -39,7 +34,7 @@ class Plan:
     sizes: tuple[int, ...]
     #: Read before they are written: their contents come from the cache.
     inputs: frozenset[str]
-    #: Inputs that a step may write, and which are therefore bound to a copy of the cached object.
+    #: Inputs that a step may write or that are results, and which are therefore copies of the cached object.
     private: frozenset[str]
     #: Cleared at the start of every invocation.
     zeroed: frozenset[str]
@@ -84,14 +79,12 @@ def charge(size: int) -> int:
 
 
 def private_copies(manifest: Manifest, signatures: Signatures) -> frozenset[str]:
-    """The inputs that some step may write, or that exchange their storage: they are bound to private copies."""
-    written = set(manifest.written)
-    for step in walk(manifest.steps):
-        if isinstance(step, KernelStep):
-            signature = signatures[step.source, step.kernel]
-            for parameter, arg in zip(signature.parameters, step.args, strict=False):
-                if isinstance(arg, BufferArg) and parameter.writes:
-                    written.add(arg.buffer)
+    """The inputs that need a copy of their own: what some step may write, what is swapped, and every `inout`."""
+    written = {*manifest.written, *(name for name, buffer in manifest.buffers.items() if buffer.is_stored)}
+    for step in manifest.kernel_steps:
+        for parameter, arg in zip(signatures[step.source, step.kernel].parameters, step.args, strict=False):
+            if isinstance(arg, BufferArg) and parameter.writes:
+                written.add(arg.buffer)
     return frozenset(name for name in written if manifest.buffers[name].is_read)
 
 

@@ -20,13 +20,12 @@ from kaas.graph import (
     RepeatStep,
     Step,
     ValueArg,
-    walk,
 )
 from kaas.manifest import Manifest
 from kaas_pool.limits import Limits
 from kaas_pool.operations import Copy, Extent, Fill, Launch, Loop, Operation, Varying
-from kaas_pool.plan import Kernel, Plan, Signatures, private_copies
-from kaas_pool.signature_check import check_signatures
+from kaas_pool.plan import Plan, private_copies
+from kaas_pool.signature_check import Kernel, Signatures, check_signatures
 
 #: CUDA passes a launch's arguments in constant memory of this size.
 MAX_ARGUMENT_BYTES = 4096
@@ -46,7 +45,7 @@ class Builder:
         self._names = dict(binding.names)
         self._buffers = tuple(manifest.buffers)
         self._number = {name: number for number, name in enumerate(self._buffers)}
-        kernels = {(step.source, step.kernel): None for step in walk(manifest.steps) if isinstance(step, KernelStep)}
+        kernels = {(step.source, step.kernel): None for step in manifest.kernel_steps}
         self._kernels: dict[Kernel, int] = {kernel: number for number, kernel in enumerate(kernels)}
 
     def plan(self) -> Plan:

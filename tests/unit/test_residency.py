@@ -212,15 +212,6 @@ def test_shrinking_evicts_at_once_what_is_idle_and_later_what_was_pinned() -> No
     assert cache.take_changes().evicted == ["x"]
 
 
-def test_purge_spares_what_is_pinned() -> None:
-    cache = Residency(40)
-    fill(cache, "i0", {"idle": 10})
-    load(cache, "i1", pinned(cache, "i1", {"x": 10}))
-    cache.purge(["idle", "x", "unknown"])
-    cache.check()
-    assert cache.resident() == [("x", 10)]
-
-
 def test_all_that_is_idle_can_go_at_once() -> None:
     cache = Residency(40)
     fill(cache, "i0", {"a": 10, "b": 5})

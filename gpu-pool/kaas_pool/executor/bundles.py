@@ -6,7 +6,7 @@ import base64
 import mmap
 import os
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +16,7 @@ from kaas.manifest import Manifest
 from kaas_pool.compiler.signatures import KernelSignature
 from kaas_pool.executor.device import Device
 from kaas_pool.frames import Frame
-from kaas_pool.plan import Kernel, Signatures
+from kaas_pool.signature_check import Kernel, Signatures
 
 #: Modules of so many bundles stay loaded; the others keep their image in host memory and are loaded again when used.
 LOADED_BUNDLES = 64
@@ -30,6 +30,17 @@ class DeviceBundle:
     images: Mapping[Source, bytes]
     signatures: Signatures
 
+    @staticmethod
+    def of(manifest: Manifest, compiled: Iterable[tuple[bytes, Mapping[str, Any]]]) -> DeviceBundle:
+        """From each source's image and signatures by kernel in JSON form, in the order of `Manifest.kernels`."""
+        images: dict[Source, bytes] = {}
+        signatures: dict[Kernel, KernelSignature] = {}
+        for source, (image, items) in zip(manifest.kernels, compiled, strict=True):
+            images[source] = image
+            for kernel, item in items.items():
+                signatures[source, kernel] = KernelSignature.from_json(item)
+        return DeviceBundle(manifest, images, signatures)
+
 
 class BundleStore:
     """Bundles by digest, with modules loaded as they are used."""
@@ -42,13 +53,11 @@ class BundleStore:
     def add_frame(self, frame: Frame, descriptors: list[int]) -> None:
         """Take a `bundle` frame of the front: its images are in the order of the manifest's sources."""
         manifest = Manifest.parse(base64.b64decode(frame["manifest"]))
-        images: dict[Source, bytes] = {}
-        signatures: dict[Kernel, KernelSignature] = {}
-        for source, item, descriptor in zip(manifest.kernels, frame["images"], descriptors, strict=True):
-            images[source] = _read(descriptor)
-            for kernel, signature in item["signatures"].items():
-                signatures[source, kernel] = KernelSignature.from_json(signature)
-        self.add(frame["digest"], DeviceBundle(manifest, images, signatures))
+        images = [
+            (_read(descriptor), item["signatures"])
+            for descriptor, item in zip(descriptors, frame["images"], strict=True)
+        ]
+        self.add(frame["digest"], DeviceBundle.of(manifest, images))
 
     def add(self, digest: str, bundle: DeviceBundle) -> None:
         """Know a bundle from now on."""

@@ -5,7 +5,6 @@ Methods raise PyCUDA's own errors (`Device.driver_error`); `Device.failure` turn
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
 import importlib
 from dataclasses import dataclass
@@ -31,12 +30,15 @@ def import_driver(kind: DeviceKind) -> Any:
     """Import `pycuda.driver` for `kind`, without initialising it; the first call decides for the whole process.
 
     A `cuda` process never gets the emulated driver: it is activated for `emulated` alone. Raises
-    `device_unavailable` where there is no driver.
+    `device_unavailable` where there is no driver, `toolchain_missing` where the emulated one cannot be built.
     """
     if kind == "emulated":
         import kaas_emulator
 
-        kaas_emulator.activate()
+        try:
+            kaas_emulator.activate()
+        except kaas_emulator.EmulatorError as error:
+            raise PlatformError("toolchain_missing", str(error)) from error
     try:
         return importlib.import_module("pycuda.driver")
     except ImportError as error:
@@ -66,8 +68,8 @@ class Device:
         self.kind = kind
         self.index = index
         self.driver_error: type[Exception] = self._cuda.Error
-        library = ctypes.CDLL("libcuda.so.1")
-        self._errors = DriverErrors(lambda code: _error_text(library, code))
+        self._library = ctypes.CDLL("libcuda.so.1")
+        self._errors = DriverErrors(lambda code: _error_text(self._library, code))
         try:
             self._cuda.init()
             device = self._cuda.Device(index)
@@ -126,9 +128,11 @@ class Device:
         if mapped.size < PAGE_LOCK_BYTES or not (mapped.writable or self._locks_read_only):
             return
         flags = 0 if mapped.writable else _HOST_REGISTER_READ_ONLY
-        # What cannot be locked (a limit on locked memory) is copied through the driver's own buffers: slower, no error.
-        with contextlib.suppress(self._cuda.LogicError, self._cuda.MemoryError, self._cuda.RuntimeError):
-            mapped.registration = self._cuda.register_host_memory(mapped.pages, flags)
+        address = ctypes.c_void_p(mapped.pages.ctypes.data)
+        # Not by PyCUDA: its `register_host_memory` (2026.1) frees an object that it still uses, with NumPy 2.
+        # What cannot be locked (a limit on locked memory) goes through the driver's own buffers: slower, no error.
+        if self._library.cuMemHostRegister_v2(address, ctypes.c_size_t(mapped.pages.nbytes), flags) == 0:
+            mapped.locked(lambda: self._library.cuMemHostUnregister(address))
 
     # ***** copies and events *****
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import mmap
 import os
-from typing import Any
+from collections.abc import Callable
 
 import numpy as np
 import numpy.typing as npt
@@ -26,8 +26,7 @@ class Mapped:
             raise PlatformError("internal", f"a host segment of {length} bytes has no {size} bytes at {offset}")
         self.size = size
         self.writable = writable
-        #: Page-locking of the whole mapping; its end unlocks.
-        self.registration: Any = None
+        self._unlock: Callable[[], object] | None = None
         if size == 0:
             self.pages: Bytes = np.empty(0, np.uint8)
             self.array = self.pages
@@ -44,9 +43,18 @@ class Mapped:
         self.pages = np.frombuffer(mapping, np.uint8)
         self.array = self.pages[before:]
 
+    @property
+    def is_locked(self) -> bool:
+        """Whether its pages are locked."""
+        return self._unlock is not None
+
+    def locked(self, unlock: Callable[[], object]) -> None:
+        """Its pages have been locked; `unlock` undoes that."""
+        self._unlock = unlock
+
     def close(self) -> None:
         """Unlock and unmap; no copy may be under way."""
-        if self.registration is not None:
-            self.registration.unregister()
-            self.registration = None
+        if self._unlock is not None:
+            self._unlock()
+            self._unlock = None
         self.pages = self.array = np.empty(0, np.uint8)

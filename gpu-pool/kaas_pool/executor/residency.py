@@ -12,7 +12,7 @@ needs as one set or nothing, so two invocations can never wait for each other's 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from itertools import count
 from typing import Literal
@@ -241,13 +241,6 @@ class Residency:
         before = self.used
         self._make_room(self.budget)
         return before - self.used
-
-    def purge(self, keys: Iterable[str]) -> None:
-        """Evict those of `keys` that nobody pins."""
-        for key in keys:
-            handle = self._inputs.get(key)
-            if handle is not None and self._blocks[handle].evictable:
-                self._remove(handle)
 
     def shrink(self, budget: int) -> None:
         """Set the budget and evict down to it; what is pinned follows when it is released."""

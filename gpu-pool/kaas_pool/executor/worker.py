@@ -42,7 +42,8 @@ class Worker:
         self._device = device
         self._send = send
         self._cache = DeviceCache(device, budget)
-        self._bundles = BundleStore(device)
+        #: What may be run.
+        self.bundles = BundleStore(device)
         self._plans = PlanCache()
         self._invocations: dict[str, Invocation] = {}
         self._waiting: deque[Invocation] = deque()
@@ -112,7 +113,7 @@ class Worker:
         self._tell(always=True)
 
     def _on_bundle(self, frame: Frame, descriptors: list[int]) -> None:
-        self._bundles.add_frame(frame, descriptors)
+        self.bundles.add_frame(frame, descriptors)
 
     def _on_run(self, frame: Frame, descriptors: list[int]) -> None:
         inv = str(frame["inv"])
@@ -126,7 +127,7 @@ class Worker:
 
     def _invocation(self, inv: str, frame: Frame, descriptors: list[int]) -> Invocation:
         digest = frame["digest"]
-        bundle = self._bundles.get(digest)
+        bundle = self.bundles.get(digest)
         plan = self._plans.get(digest, bundle.manifest, frame["binding"], bundle.signatures, self._device.limits)
         keys = {item["buffer"]: item["key"] for item in frame["inputs"]}
         if keys.keys() != plan.inputs:
@@ -234,7 +235,7 @@ class Worker:
         device, plan, pinned = self._device, invocation.plan, invocation.pinned
         assert pinned is not None
         try:
-            functions = self._bundles.functions(invocation.digest, plan.kernels)
+            functions = self.bundles.functions(invocation.digest, plan.kernels)
         except device.driver_error as error:
             failure = device.failure(error)
             if failure.fatal:
@@ -291,7 +292,7 @@ class Worker:
             address = self._cache.address(pinned.work[output.storage])
             if output.segment is not None:
                 device.page_lock(output.segment)
-            if output.segment is not None and output.segment.registration is not None:
+            if output.segment is not None and output.segment.is_locked:
                 device.copy_out(output.segment.array, address, stream)
             else:
                 output.staging = device.staging(output.size)
@@ -376,13 +377,14 @@ class Worker:
         now = time.monotonic()
         stats = {
             "device_hits": pinned.hits,
-            "joined": pinned.joins,
             "load_ms": (invocation.loaded - invocation.received) * 1e3,
             "compute_ms": (now - invocation.loaded) * 1e3,
             "gpu_ms": invocation.gpu_ms,
         }
         self._send({"type": "done", "inv": invocation.inv, "stats": stats, "inline": inline})
-        self._forget(invocation, keep={output.storage: output.buffer for output in invocation.outputs})
+        # What came back inline is not stored, so no content key will ever name it.
+        stored = {output.storage: output.buffer for output in invocation.outputs if output.segment is not None}
+        self._forget(invocation, keep=stored)
 
     def _end(self, invocation: Invocation, error: KaasError) -> None:
         """It has failed and nothing of it is on the device."""
