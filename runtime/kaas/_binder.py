@@ -253,8 +253,7 @@ class Binder:
     def _rank_error(self, buffer: Buffer, found: _Input, shape: tuple[int, ...]) -> CallerError:
         return CallerError(
             "shape_mismatch",
-            f"{found.label} has {len(shape)} dimensions {list(shape)}, and {buffer.name} is declared with "
-            f"{len(buffer.dimensions)}, {buffer.shape_text}",
+            f"{found.label} has the shape {list(shape)}, and {buffer.name} is declared as {buffer.shape_text}",
             where=self._where(buffer),
         )
 

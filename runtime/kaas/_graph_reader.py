@@ -138,7 +138,7 @@ class GraphReader:
         )
 
     def _source(self, section: Section) -> Source:
-        example = f"source: {section.entries['kernel'].text}.cu"
+        example = "source: kernels.cu"
         node = section.require("source", example)
         defines = self._defines(section)
         if isinstance(node.value, list):
@@ -160,7 +160,7 @@ class GraphReader:
             raise section.invalid(
                 "source",
                 f"{text[:80]!r} is not a CUDA source",
-                f"a file that ends in .cu, or the text itself after 'source: |' ({', '.join(_SOURCE_SUFFIXES)})",
+                "a file that ends in .cu (or another ending of C++), or the text itself after 'source: |'",
             )
         return Source(text, defines=defines)
 
@@ -173,7 +173,9 @@ class GraphReader:
         found: dict[str, str] = {}
         for name, node in inner.entries.items():
             if not _MACRO_NAME.fullmatch(name):
-                raise inner.invalid(name, f"{name[:80]!r} cannot name a macro")
+                raise inner.invalid(
+                    name, f"{name[:80]!r} cannot name a macro", "letters, digits and underscores, at most 128"
+                )
             value = node.value
             if isinstance(value, bool):
                 found[name] = str(int(value))
@@ -218,7 +220,7 @@ class GraphReader:
             if expression.dtype is None:
                 raise AuthorError(
                     "manifest_invalid",
-                    f"{expression.text!r} is a number, and only its author knows which type the kernel takes",
+                    f"{expression.text!r} is a number without a type, and a kernel's argument needs one",
                     where=where,
                     hint=f"say the type, for example int32({expression.text.strip()})",
                 )

@@ -26,7 +26,7 @@ _ACTION_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.@ -]{0,127}")
 _KEYS = ("kaas", "name", "description", "params", "buffers", "let", "graph")
 _LATER = {
     "rename": "renaming a previous action's outputs (rename)",
-    "freshness": "freshness other than the default 'always'",
+    "freshness": "choosing how fresh inputs must be (freshness)",
     "ack": "acknowledging before the store has the outputs (ack)",
     "cubins": "cubins per architecture",
     "events": "mapping events to arguments (events)",
@@ -34,7 +34,7 @@ _LATER = {
 }
 _PARAM_KEYS = ("type", "default", "description")
 _BUFFER_KEYS = ("io", "dtype", "shape", "zero", "from", "description")
-_BUFFER_LATER = {"freshness": "freshness other than the default 'always'"}
+_BUFFER_LATER = {"freshness": "choosing how fresh inputs must be (freshness)"}
 
 
 def read_manifest(data: bytes | str, filename: str) -> Manifest:
@@ -78,7 +78,7 @@ def read_manifest(data: bytes | str, filename: str) -> Manifest:
 
 
 def _check_version(top: Section) -> None:
-    node = top.require("kaas", f"kaas: {VERSION}, the version of the manifest")
+    node = top.require("kaas", f"kaas: {VERSION}")
     if node.value != VERSION or isinstance(node.value, bool):
         raise top.invalid(
             "kaas",
@@ -95,7 +95,7 @@ def _read_param(name: str, section: Section) -> Param:
         try:
             default = parse_scalar(dtype, _plain(section.entries["default"]))
         except ValueError as reason:
-            raise section.invalid("default", f"the default is no {dtype.name}: {reason}") from None
+            raise section.invalid("default", f"the default does not fit {dtype.name}: {reason}") from None
     return Param(name, dtype, default, section.description(), section.where())
 
 
@@ -149,8 +149,13 @@ def _dimension(expression: Expression) -> Dimension:
         return expression
     try:
         return expression.integer({})
-    except CallerError as error:
-        raise AuthorError("manifest_invalid", error.message, where=error.where) from None
+    except CallerError:
+        raise AuthorError(
+            "manifest_invalid",
+            f"{expression.text} cannot be an extent",
+            where=expression.where,
+            hint="an extent is a whole number from 0 on",
+        ) from None
 
 
 def _read_from(section: Section, io: str, dtype: DType) -> str | None:

@@ -28,7 +28,7 @@ def duplicate(name: str, where: str, first: str) -> AuthorError:
     """The error for a name that is defined again."""
     return AuthorError(
         "name_duplicate",
-        f"{name!r} is defined before, at {first}",
+        f"{name!r} is already defined at {first}",
         where=where,
         hint="buffers, parameters, let and loop indices share one set of names",
     )
@@ -73,7 +73,9 @@ class Scope:
         missing = sorted(expression.names - allowed)
         if missing:
             message, hint = self._explain(missing[0], allowed)
-            raise AuthorError("name_unknown", f"{expression.text!r}: {message}", where=expression.where, hint=hint)
+            if not expression.is_name:
+                message = f"{expression.text!r}: {message}"
+            raise AuthorError("name_unknown", message, where=expression.where, hint=hint)
 
     def _explain(self, name: str, allowed: frozenset[str]) -> tuple[str, str | None]:
         if name in self.buffers:
@@ -82,7 +84,7 @@ class Scope:
                 "sizes do not depend on data; use the symbols of its shape",
             )
         if name in self.params:
-            return f"{name!r} is a complex parameter, with which expressions do not compute", None
+            return f"{name!r} is a complex parameter; expressions compute with real numbers only", None
         if name in self.let:
             return f"{name!r} is defined by a later line of let", "move it up"
         only_output = [

@@ -74,7 +74,7 @@ class Section:
                 raise AuthorError("not_supported", f"{key!r}: {NEVER[key]}", where=self.where(key))
             raise AuthorError(
                 "unknown_key",
-                f"{self.what} has no key {shorten(key)}",
+                f"{shorten(key)} is no key of {self.what}",
                 where=self.where(key),
                 hint=advise(key, names, "known keys"),
             )

@@ -18,6 +18,8 @@ _ONLY_VALUE: Mapping[str, Any] = {"rename": {}, "freshness": "always", "ack": "d
 
 _MISSING = object()
 
+_WHAT = {"in": "the input", "const": "the const input", "inout": "the inout buffer"}
+
 
 @dataclass(frozen=True)
 class InlineOutput:
@@ -99,7 +101,7 @@ class _CallReader:
                 self._refuse_fixed(buffer)
             elif buffer.io != "temp":
                 if buffer.name not in arguments:
-                    raise self._input_missing(buffer.name, f"the {buffer.io} buffer", unknown)
+                    raise self._input_missing(buffer.name, _WHAT[buffer.io], unknown)
                 if buffer.io == "inout":
                     self._inout(buffer, arguments[buffer.name])
                 else:

@@ -218,6 +218,8 @@ def _real(value: object) -> Number:
 
 def shorten(value: object, limit: int = 60) -> str:
     """`repr` of an untrusted value, cut to about `limit` characters for a message."""
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
     if isinstance(value, (dict, list)) and len(value) > limit:
         return f"a {'list' if isinstance(value, list) else 'map'} of {len(value)} values"
     if isinstance(value, str):

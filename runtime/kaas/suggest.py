@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-_NEAR = 0.6
+#: Low enough for `nn` and `n`, high enough to keep `inner` from `iters`.
+_NEAR = 0.65
 
 
 def suggest(word: str, known: Iterable[str]) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import yaml
@@ -103,11 +104,11 @@ def damaged_trees(draw: st.DrawFn, text: str) -> str:
             node = node[key]
         action = draw(st.sampled_from(["replace", "delete", "add"]))
         if action == "replace":
-            node[key] = draw(_VALUES)
+            node[key] = copy.deepcopy(draw(_VALUES))
         elif action == "delete" and len(node) > 1:
             del node[key]
         elif isinstance(node, dict):
-            node[draw(_KEYS)] = draw(_VALUES)
+            node[draw(_KEYS)] = copy.deepcopy(draw(_VALUES))
     return yaml.safe_dump(tree, sort_keys=False)
 
 

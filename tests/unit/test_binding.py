@@ -162,7 +162,7 @@ def test_shapes_solve_symbols_and_check_the_rest() -> None:
         ({"p.npy": stored((6, 4, 5, 3))}, "p has the shape [6, 4, 5, 3], and [6, 3, 5, 3] is needed"),
         ({"p.npy": stored((6, 3, 6, 3))}, "rows is 6 in p (s3://data/p.npy) and 5 as a parameter"),
         ({"p.npy": stored((6, 3, 5, 4))}, "h is 4 in p (s3://data/p.npy) and 3 by let: n // 2"),
-        ({"a.npy": stored((3,))}, "s3://data/a.npy has 1 dimensions [3], and a is declared with 2, [m, k]"),
+        ({"a.npy": stored((3,))}, "s3://data/a.npy has the shape [3], and a is declared as [m, k]"),
     ):
         with pytest.raises(CallerError) as caught:
             bound(manifest, arguments, {**good, **changed})
@@ -264,7 +264,7 @@ def test_any_shape_of_names_is_solved_from_a_header(shape: list[int], dtype: str
     [
         ({}, {"x.npy": stored((3,))}, "object_not_found", "y", "s3://data/y.npy does not exist"),
         ({"y": [1, 2]}, {"x.npy": stored((3,))}, "shape_mismatch", "y", "n is 2 in y (its inline value) and 3 in x"),
-        ({"y": 1}, {"x.npy": stored((3,))}, "shape_mismatch", "y", "its inline value has 0 dimensions []"),
+        ({"y": 1}, {"x.npy": stored((3,))}, "shape_mismatch", "y", "its inline value has the shape []"),
         ({"x": [1]}, {"y.npy": stored((1,), "float64")}, "dtype_mismatch", "y", "holds float64, and the action"),
         ({"x": [1]}, {"y.npy": raw(20)}, "format_invalid", "y", "is not an .npy file"),
         ({"x": [1], "y": "s3://data/y?offset=4&size=8"}, {"y": raw(8)}, "size_mismatch", "y", "reaches beyond"),

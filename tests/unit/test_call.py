@@ -111,11 +111,11 @@ S = {"x": 1, "w": 1, "outputs": "s3://out"}
 @pytest.mark.parametrize(
     ("manifest", "arguments", "code", "where", "part", "hint"),
     [
-        ("saxpy", {"y": 1, "z": "inline"}, "input_missing", "x", "the in buffer 'x' is not given", "as argument 'x'"),
+        ("saxpy", {"y": 1, "z": "inline"}, "input_missing", "x", "the input 'x' is not given", "as argument 'x'"),
         ("saxpy", {"X": 1, "y": 1, "z": "inline"}, "input_missing", "x", "not given", "has 'X'; was 'x' meant?"),
         ("saxpy", {"image": 1, "z": "inline"}, "input_missing", "x", "not given", "has 'image', which the action"),
         ("saxpy", {**GOOD, "a": "2"}, "argument_invalid", "a", "'2' is not a number", "not quoted"),
-        ("saxpy", {**GOOD, "a": None}, "argument_invalid", "a", "None is not a number", None),
+        ("saxpy", {**GOOD, "a": None}, "argument_invalid", "a", "null is not a number", None),
         ("saxpy", {**GOOD, "a": 1e39}, "argument_invalid", "a", "too large for float32", None),
         ("saxpy", {**GOOD, "a": [1, 2]}, "argument_invalid", "a", "[1, 2] is not a number", None),
         ("saxpy", {**GOOD, "x": None}, "argument_invalid", "x", "null is no input", "s3://"),
@@ -139,7 +139,7 @@ S = {"x": 1, "w": 1, "outputs": "s3://out"}
         ("full", {**S, "s": {"from": 1, "too": "inline"}}, "argument_invalid", "s", "no value of an inout", '"from"'),
         ("full", {**S, "s": {"from": "s", "to": "inline"}}, "reference_invalid", "s.from", "not a reference", None),
         ("full", {**S, "s": "s3://out/s", "z": "s3://out/s"}, "argument_invalid", "z", "'s' and 'z' both go", None),
-        ("full", {"x": 1, "outputs": "s3://out"}, "input_missing", "w", "the const buffer 'w'", "reference"),
+        ("full", {"x": 1, "outputs": "s3://out"}, "input_missing", "w", "the const input 'w'", "reference"),
     ],
 )
 def test_refusals(manifest: str, arguments: dict[str, Any], code: str, where: str, part: str, hint: str | None) -> None:

@@ -20,7 +20,7 @@ def test_all_is_exact() -> None:
 
 def test_unknown_names_are_no_attributes() -> None:
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
-        _ = kaas.nothing  # type: ignore[attr-defined]
+        _ = kaas.nothing
 
 
 def test_importing_the_package_imports_no_module_of_it() -> None:
