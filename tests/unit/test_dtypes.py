@@ -114,6 +114,6 @@ def test_wrong_values_say_why(name: str, value: object, reason: str) -> None:
     assert reason in str(caught.value)
 
 
-@given(st.recursive(st.none() | st.text() | st.integers() | st.floats(), st.lists, max_leaves=200))
+@given(st.recursive(st.none() | st.text() | st.integers() | st.floats(), st.lists, max_leaves=20))
 def test_values_in_messages_are_short(value: object) -> None:
     assert len(shorten(value)) < 100
