@@ -12,6 +12,9 @@ from kaas_local.state import StateDirectory
 #: The one tenant of a local stack.
 TENANT = "guest"
 
+#: Who reads the pool's status for `kaas status`.
+OPERATOR = "operator"
+
 #: What the tenant's key may read, write and list.
 BUCKETS = ("data", "out")
 
@@ -35,9 +38,10 @@ class KeyPair:
 
 @dataclass(frozen=True)
 class Credentials:
-    """The tenant's token for the pool, its S3 key, and the S3 key that made the buckets."""
+    """The tenant's token for the pool and its S3 key; the operator's token, which sees all, and its S3 key."""
 
     token: str = field(repr=False)
+    admin_token: str = field(repr=False)
     tenant_key: KeyPair
     admin_key: KeyPair
 
@@ -46,7 +50,8 @@ class Credentials:
         """The credentials of this state directory, if it has any."""
         try:
             data = state.read_json(_FILE)
-            return Credentials(data["token"], KeyPair(**data["tenant_key"]), KeyPair(**data["admin_key"]))
+            keys = (KeyPair(**data["tenant_key"]), KeyPair(**data["admin_key"]))
+            return Credentials(data["token"], data["admin_token"], *keys)
         except (OSError, ValueError, KeyError, TypeError):
             return None
 
@@ -55,7 +60,8 @@ class Credentials:
         """The credentials of this state directory, made now if it has none."""
         known = Credentials.load(state)
         if known is None:
-            known = Credentials(secrets.token_urlsafe(32), KeyPair.generate(TENANT), KeyPair.generate("admin"))
+            tokens = (secrets.token_urlsafe(32), secrets.token_urlsafe(32))
+            known = Credentials(*tokens, KeyPair.generate(TENANT), KeyPair.generate("admin"))
             state.write_json(_FILE, asdict(known))
         return known
 
@@ -69,9 +75,15 @@ class Credentials:
 
     def tokens(self) -> list[dict[str, object]]:
         """The pool's `tokens.json`."""
-        digest = hashlib.sha256(self.token.encode()).hexdigest()
-        return [{"sha256": digest, "tenant": TENANT, "scopes": ["invoke", "read"]}]
+        return [
+            {"sha256": _digest(self.token), "tenant": TENANT, "scopes": ["invoke", "read"]},
+            {"sha256": _digest(self.admin_token), "tenant": OPERATOR, "scopes": ["read", "admin"]},
+        ]
 
     def stores(self, endpoint: str) -> dict[str, object]:
         """The mover's `stores.json`."""
         return {"tenants": {TENANT: {"endpoint": endpoint, **asdict(self.tenant_key), "region": REGION}}}
+
+
+def _digest(token: str) -> str:
+    return hashlib.sha256(token.encode()).hexdigest()

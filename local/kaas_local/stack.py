@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Literal
 
 from kaas_local.credentials import REGION, Credentials
-from kaas_local.state import Process, Stack, StackError, StateDirectory
+from kaas_local.state import Stack, StackError, StateDirectory
 
-Device = Literal["auto", "cuda", "emulated"]
+Kind = Literal["cuda", "emulated"]
 
 #: The kernel module's own report: there exactly where an NVIDIA driver is loaded.
 _NVIDIA_DRIVER = Path("/proc/driver/nvidia/version")
@@ -27,7 +27,7 @@ _STOP_SECONDS = 40.0
 _LOG_LINES = 15
 
 
-def choose_device(wanted: Device) -> Literal["cuda", "emulated"]:
+def choose_device(wanted: Literal["auto", "cuda", "emulated"]) -> Kind:
     """What `auto` means on this machine. Raises StackError for `cuda` without a driver."""
     has_driver = _NVIDIA_DRIVER.exists()
     if wanted == "auto":
@@ -42,7 +42,7 @@ def choose_device(wanted: Device) -> Literal["cuda", "emulated"]:
 
 def start(
     state: StateDirectory,
-    device: Literal["cuda", "emulated"],
+    device: Kind,
     *,
     devices: int = 1,
     allow_unsandboxed: bool = False,
@@ -124,11 +124,6 @@ def environment(stack: Stack, credentials: Credentials) -> dict[str, str]:
         "AWS_SECRET_ACCESS_KEY": credentials.tenant_key.secret_key,
         "AWS_DEFAULT_REGION": REGION,
     }
-
-
-def parts(stack: Stack) -> dict[str, tuple[Process, bool]]:
-    """The stack's processes by part, and whether each lives."""
-    return {name: (process, process.is_alive) for name, process in stack.processes.items()}
 
 
 def _failure(state: StateDirectory, message: str, part: str) -> StackError:

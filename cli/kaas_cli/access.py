@@ -1,0 +1,64 @@
+"""Where the pool and the store are: from the environment, else from the stack that runs on this machine."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+from kaas.client import RECONNECT_SECONDS, PoolClient, bearer
+from kaas_cli.output import Failure
+from kaas_local.credentials import Credentials
+from kaas_local.stack import environment
+from kaas_local.state import StateDirectory, default_directory
+
+_HINT = '`kaas up` starts one on this machine; `eval "$(kaas env)"` makes it known to other programs'
+
+
+def state_directory() -> StateDirectory:
+    """The state directory of this user's stack."""
+    return StateDirectory(default_directory(os.environ))
+
+
+def local_environment() -> dict[str, str] | None:
+    """The variables of the stack that runs on this machine, or None if none runs."""
+    state = state_directory()
+    stack = state.running()
+    credentials = Credentials.load(state)
+    return environment(stack, credentials) if stack is not None and credentials is not None else None
+
+
+def pool_client(*, reconnect_s: float = RECONNECT_SECONDS) -> PoolClient:
+    """The pool of `KAAS_POOL_URL` and `KAAS_TOKEN`, else of this machine's stack."""
+    url, token = os.environ.get("KAAS_POOL_URL"), os.environ.get("KAAS_TOKEN")
+    if not url:
+        local = local_environment()
+        if local is None:
+            raise Failure("no pool is known: KAAS_POOL_URL is not set, and none runs here", hint=_HINT)
+        url, token = local["KAAS_POOL_URL"], token or local["KAAS_TOKEN"]
+    return PoolClient(url, bearer(token) if token else None, reconnect_s=reconnect_s)
+
+
+@dataclass(frozen=True)
+class StoreAccess:
+    """What boto3 has to be told; None is for it to find out."""
+
+    endpoint: str | None = None
+    access_key: str | None = None
+    secret_key: str | None = None
+    region: str | None = None
+
+
+def store_access() -> StoreAccess:
+    """The store that boto3 is set up for, else that of this machine's stack."""
+    set_up = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ACCESS_KEY_ID", "AWS_PROFILE")
+    if any(os.environ.get(name) for name in set_up):
+        return StoreAccess()
+    local = local_environment()
+    if local is None:
+        raise Failure("no object store is known: the AWS variables are not set, and none runs here", hint=_HINT)
+    return StoreAccess(
+        local["AWS_ENDPOINT_URL_S3"],
+        local["AWS_ACCESS_KEY_ID"],
+        local["AWS_SECRET_ACCESS_KEY"],
+        local["AWS_DEFAULT_REGION"],
+    )

@@ -1,0 +1,28 @@
+"""Print the variables by which other programs find the stack: boto3, the AWS CLI, the action proxy, the client.
+
+  eval "$(kaas env)"
+
+They contain keys: do not print them where others read.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+
+from kaas_cli.access import local_environment, state_directory
+from kaas_cli.output import Failure
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The command has no options."""
+
+
+def run(given: argparse.Namespace) -> int:
+    """Print lines for a shell."""
+    variables = local_environment()
+    if variables is None:
+        raise Failure(f"nothing runs in {state_directory().path}", hint="start it with `kaas up`")
+    for name, value in variables.items():
+        print(f"export {name}={shlex.quote(value)}")
+    return 0

@@ -1,0 +1,79 @@
+"""Run a kernel action in the pool, from S3 to S3, and print its result as JSON.
+
+  kaas invoke . -p x=s3://data/x.npy -p z=s3://out/z.npy -p a=2
+  kaas invoke saxpy.zip -p x=[1,2,3] -p y=[4,5,6] -p z=inline -p a=2
+
+The pool is that of KAAS_POOL_URL and KAAS_TOKEN, else the one `kaas up` started. The action is uploaded if the pool
+does not know it. A small .npy file can stand for its contents (`-p x=@x.npy`). Interrupting cancels the invocation.
+"""
+
+from __future__ import annotations
+
+import argparse
+import base64
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from kaas.messages import DEFAULT_BUDGET_MS
+from kaas.references import MAX_INLINE_BYTES
+from kaas_cli.access import pool_client
+from kaas_cli.output import PLATFORM, Failure, patience
+from kaas_cli.sources import located, read_bundle
+from kaas_cli.values import parse_values
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The command's options."""
+    parser.add_argument("action", type=Path, metavar="DIR", help="folder or zip of the action")
+    parser.add_argument("-p", dest="values", action="append", default=[], metavar="NAME=VALUE", help="an argument")
+    parser.add_argument(
+        "--budget",
+        type=_milliseconds,
+        default=DEFAULT_BUDGET_MS,
+        metavar="SECONDS",
+        help=f"time for the whole invocation ({DEFAULT_BUDGET_MS // 1000})",
+    )
+    parser.add_argument("--id", help="idempotency key: the same id gives the same invocation")
+
+
+def run(given: argparse.Namespace) -> int:
+    """Invoke; the result goes to stdout, the log to stderr."""
+    path: Path = given.action
+    content = read_bundle(path)
+    arguments = {name: _argument(name, value) for name, value in parse_values(given.values).items()}
+    with pool_client() as client, located(path):
+        with patience("waiting for the pool"):
+            invocation = client.invoke(content, arguments, id=given.id, budget_ms=given.budget)
+        for line in invocation.logs:
+            sys.stderr.write(f"{line.line}\n")
+        if invocation.error is not None:
+            raise invocation.error
+    if invocation.result is None:
+        raise Failure(f"the invocation {invocation.id} is {invocation.state}, without a result", status=PLATFORM)
+    print(json.dumps(invocation.result, indent=2, ensure_ascii=False))
+    return 0
+
+
+def _argument(name: str, value: Any) -> Any:
+    if not isinstance(value, Path):
+        return value
+    from kaas_cli.commands.run import load_array
+
+    array = load_array(name, value)
+    if array.nbytes > MAX_INLINE_BYTES:
+        raise Failure(
+            f"{value} holds {array.nbytes} bytes; a call carries at most {MAX_INLINE_BYTES} per value",
+            where=f"-p {name}",
+            hint=f"`kaas cp {value} s3://data/{value.name}` and -p {name}=s3://data/{value.name}",
+        )
+    data = base64.b64encode(array.astype(array.dtype.newbyteorder("<")).tobytes()).decode()
+    return {"base64": data, "dtype": array.dtype.name, "shape": list(array.shape)}
+
+
+def _milliseconds(text: str) -> int:
+    try:
+        return round(float(text) * 1000)
+    except (ValueError, OverflowError):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds") from None

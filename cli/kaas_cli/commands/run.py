@@ -1,0 +1,107 @@
+"""Run a kernel action in this process, on local files, without any server.
+
+  kaas run . -p x=@x.npy -p y=[1,2,3] -p a=2 -o z=z.npy
+
+Inputs are .npy files (`@`) or JSON values, parameters are JSON values. Outputs without an `-o` are shown.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from kaas.bundle import Bundle
+from kaas_cli.devices import add_device_argument, add_unsandboxed_argument, describe, images, target
+from kaas_cli.output import Failure, note, patience, size
+from kaas_cli.sources import located, open_bundle
+from kaas_cli.values import parse_files, parse_values
+from kaas_local.stack import choose_device
+from kaas_pool.compiler import compile_bundle
+from kaas_pool.executor.solo import run_bundle
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The command's options."""
+    parser.add_argument("action", type=Path, metavar="DIR", help="folder or zip of the action")
+    parser.add_argument("-p", dest="values", action="append", default=[], metavar="NAME=VALUE", help="an argument")
+    parser.add_argument("-o", dest="files", action="append", default=[], metavar="NAME=FILE", help="save an output")
+    add_device_argument(parser)
+    add_unsandboxed_argument(parser)
+
+
+def run(given: argparse.Namespace) -> int:
+    """Run, and save or show the outputs."""
+    path: Path = given.action
+    kind = choose_device(given.device)
+    files = parse_files(given.files)
+    bundle = open_bundle(path)
+    _check_outputs(bundle, files)
+    arguments = {name: _argument(name, value) for name, value in parse_values(given.values).items()}
+    with located(path), patience(f"compiling and running on the {kind} device"):
+        compiled = compile_bundle(bundle, target(kind), images=images(), allow_unsandboxed=given.allow_unsandboxed)
+        outcome = run_bundle(bundle, compiled, arguments, kind)
+    for name, array in outcome.outputs.items():
+        saved = f"  -> {files[name]}" if name in files else ""
+        print(f"{name}  {array.dtype}{list(array.shape)}  {size(array.nbytes)}{saved}")
+        if name in files:
+            _save(files[name], array)
+        else:
+            print(np.array2string(array, threshold=20, edgeitems=4, prefix="  "))
+    note(f"on {describe(kind)}")
+    return 0
+
+
+def _check_outputs(bundle: Bundle, files: Mapping[str, Path]) -> None:
+    outputs = [buffer.name for buffer in bundle.manifest.outputs]
+    for name in files:
+        if name not in outputs:
+            raise Failure(
+                f"{bundle.manifest.name} has no output {name!r}",
+                where=f"-o {name}={files[name]}",
+                hint=f"its outputs: {', '.join(outputs) or 'none'}",
+            )
+
+
+def _argument(name: str, value: Any) -> Any:
+    if isinstance(value, Path):
+        return load_array(name, value)
+    if isinstance(value, str) and "://" in value:
+        raise Failure(
+            f"{value} is in an object store, and `kaas run` has none",
+            where=f"-p {name}",
+            hint=f"`kaas cp {value} x.npy` and -p {name}=@x.npy, or `kaas invoke`",
+        )
+    return value
+
+
+def load_array(name: str, path: Path) -> npt.NDArray[Any]:
+    """The array in a .npy file."""
+    if not path.is_file():
+        raise Failure(f"there is no file {path}", where=f"-p {name}")
+    try:
+        array = np.load(path, allow_pickle=False)
+        if isinstance(array, np.ndarray):
+            return array
+    except (ValueError, EOFError):
+        pass
+    raise Failure(
+        f"{path} is not a .npy file of numbers", where=f"-p {name}", hint="write it with numpy.save(path, array)"
+    )
+
+
+def _save(path: Path, array: npt.NDArray[Any]) -> None:
+    """Whole or not at all."""
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with draft.open("wb") as file:
+            np.save(file, array)
+        draft.replace(path)
+    except OSError as error:
+        draft.unlink(missing_ok=True)
+        raise Failure(f"cannot write {path}: {(error.strerror or '').lower()}", where="-o") from error

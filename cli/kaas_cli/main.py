@@ -1,0 +1,107 @@
+"""The command line: finds the command, runs it, and turns every failure into words and a status."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+from importlib import import_module, metadata
+
+from kaas.suggest import suggest
+from kaas_cli.output import USAGE, Failure, as_failure, print_failure
+
+#: Commands and what they do, in the order in which one meets them. Each is a module of `kaas_cli.commands`.
+COMMANDS = {
+    "new": "make a folder with a kernel action to start from",
+    "check": "check a kernel action: manifest, expressions, sources",
+    "build": "pack a kernel action into a zip, the same bytes everywhere",
+    "run": "run a kernel action on local files, without any server",
+    "up": "start an object store and a GPU pool on this machine",
+    "env": "print the variables by which other programs find them",
+    "status": "show what runs",
+    "cp": "copy a file to or from the object store",
+    "invoke": "run a kernel action in the pool, from S3 to S3",
+    "down": "stop what `kaas up` started",
+    "demo": "do all of it once, on real arrays, and check the results",
+}
+
+_EPILOG = """\
+A first kernel action:
+
+  kaas new halve && cd halve && kaas check .
+  kaas up && eval "$(kaas env)"
+  kaas cp x.npy s3://data/x.npy
+  kaas invoke . -p x=s3://data/x.npy -p z=s3://out/z.npy
+
+Exit status: 0 good, 1 your input, 2 the command line, 3 the platform. `kaas COMMAND --help` says more.
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit status."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        given = _parse(words)
+        status: int = given.run(given)
+        sys.stdout.flush()
+    except KeyboardInterrupt:
+        sys.stderr.write("\ninterrupted\n")
+        return 130
+    except BrokenPipeError:
+        # Whoever read our output has had enough; nothing may be flushed into the closed pipe at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+    except Exception as error:
+        if os.environ.get("KAAS_DEBUG") == "1":
+            traceback.print_exc()
+        failure = as_failure(error)
+        print_failure(failure)
+        return failure.status
+    return status
+
+
+def _parse(words: list[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="kaas",
+        description="Kernel-as-a-Service: serverless GPUs.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action="version", version=f"kaas {_version()}")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    chosen = next((word for word in words if not word.startswith("-")), None)
+    if chosen is not None and chosen not in COMMANDS:
+        raise Failure(
+            f"there is no command {chosen!r}",
+            hint=suggest(chosen, COMMANDS) or "`kaas --help` lists them",
+            status=USAGE,
+        )
+    if not words:
+        parser.print_help()
+        raise SystemExit(USAGE)
+    for name, what in COMMANDS.items():
+        if name != chosen:
+            commands.add_parser(name, help=what)
+            continue
+        # Only the chosen command is imported: some need NumPy, boto3 or a GPU driver.
+        module = import_module(f"kaas_cli.commands.{name}")
+        command = commands.add_parser(
+            name,
+            help=what,
+            description=module.__doc__,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+            allow_abbrev=False,
+        )
+        module.add_arguments(command)
+        command.set_defaults(run=module.run)
+    return parser.parse_args(words)
+
+
+def _version() -> str:
+    try:
+        return metadata.version("kaas")
+    except metadata.PackageNotFoundError:
+        return "(not installed)"
