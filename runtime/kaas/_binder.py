@@ -237,7 +237,11 @@ class Binder:
             etag = replaced.etag if replaced is not None and target.object_id in self.call.objects else None
             return ObjectTarget(target.scheme, target.bucket, target.key, header, etag)
         if nbytes > MAX_INLINE_BYTES:
-            raise inline.too_large(f"the output {buffer.name} has {nbytes} bytes", f"arguments.{buffer.name}")
+            raise inline.too_large(
+                f"the output {buffer.name} has {nbytes} bytes",
+                f"arguments.{buffer.name}",
+                "give it a reference, such as s3://bucket/key",
+            )
         return InlineTarget(target.as_base64)
 
     # Messages

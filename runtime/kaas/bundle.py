@@ -67,14 +67,13 @@ class Bundle:
 def _manifest_of(files: Mapping[str, bytes]) -> bytes:
     if FILE_NAME in files:
         return files[FILE_NAME]
-    elsewhere = sorted(path for path in files if path.endswith((f"/{FILE_NAME}", "kaas.yml")))
-    raise AuthorError(
-        "manifest_missing",
-        f"the bundle has no {FILE_NAME} at its root",
-        hint=f"there is {elsewhere[0]}: zip the contents of its folder, and name it {FILE_NAME}"
-        if elsewhere
-        else f"a bundle is a zip of {FILE_NAME} and the sources it names",
-    )
+    elsewhere = sorted(path for path in files if path.endswith(f"/{FILE_NAME}"))
+    hint = f"a bundle is a zip of {FILE_NAME} and the sources it names"
+    if elsewhere:
+        hint = f"there is {elsewhere[0]}: zip the contents of that folder, not the folder"
+    elif "kaas.yml" in files:
+        hint = f"there is kaas.yml: name it {FILE_NAME}"
+    raise AuthorError("manifest_missing", f"the bundle has no {FILE_NAME} at its root", hint=hint)
 
 
 def _text_of(data: bytes) -> str:

@@ -130,9 +130,9 @@ class _CallReader:
         hint = f"{'give a value' if 'parameter' in what else 'give a reference'} as argument {name!r}"
         if unknown:
             quoted = ", ".join(shorten(key) for key in unknown[:8])
-            hint = f"the call has {quoted}, which the action does not; {hint}"
+            hint = f"the call also has {quoted}, which the action does not know; {hint}"
             if any(suggest(key, [name]) for key in unknown):
-                hint = f"the call has {quoted}; was {name!r} meant?"
+                hint = f"the call also has {quoted}; was {name!r} meant?"
         return CallerError("input_missing", f"{what} {name!r} is not given", where=f"arguments.{name}", hint=hint)
 
     def _refuse_fixed(self, buffer: Buffer) -> None:
@@ -152,14 +152,14 @@ class _CallReader:
             self.writes[buffer.name] = InlineOutput()
         elif value == "base64":
             self.writes[buffer.name] = InlineOutput(as_base64=True)
-        elif isinstance(value, str):
+        elif isinstance(value, str) and "://" in value:
             self.writes[buffer.name] = _target(value, where)
         else:
             raise CallerError(
                 "argument_invalid",
                 f"{shorten(value)} is no place for an output",
                 where=where,
-                hint='an output goes to a reference (s3://bucket/key), "inline" or "base64"',
+                hint='an output goes to a reference such as s3://bucket/key, or comes back: "inline" or "base64"',
             )
 
     def _inout(self, buffer: Buffer, value: object) -> None:
@@ -197,7 +197,7 @@ class _CallReader:
                 where=where,
                 hint=f"give {name!r} a reference or \"inline\", or give 'outputs' a prefix such as s3://bucket/results",
             )
-        if not isinstance(prefix, str) or "?" in prefix:
+        if not isinstance(prefix, str) or "?" in prefix or "://" not in prefix:
             raise CallerError(
                 "reference_invalid",
                 f"{shorten(prefix)} is no prefix of references",

@@ -69,7 +69,7 @@ def test_packing_a_folder(tmp_path: Path) -> None:
         (b"\x1f\x8b\x08\x00rest", "bundle_invalid", "neither a zip nor", "gzip"),
         (b"#!/bin/sh\necho hello\n", "manifest_invalid", "must be a mapping", None),
         (write_archive({"saxpy.cu": b""}), "manifest_missing", "no kaas.yaml at its root", "a zip of kaas.yaml"),
-        (write_archive({"s/kaas.yaml": b""}), "manifest_missing", "no kaas.yaml", "zip the contents of its folder"),
+        (write_archive({"s/kaas.yaml": b""}), "manifest_missing", "no kaas.yaml", "zip the contents of that folder"),
         (write_archive({"kaas.yml": b""}), "manifest_missing", "no kaas.yaml", "name it kaas.yaml"),
         (
             write_archive({"kaas.yaml": SAXPY.encode()}),

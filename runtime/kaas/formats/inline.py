@@ -55,13 +55,10 @@ def encode(data: bytes | memoryview, dtype: DType, shape: tuple[int, ...], *, as
     return {"base64": base64.b64encode(data).decode(), "dtype": dtype.name, "shape": list(shape)}
 
 
-def too_large(what: str, where: str) -> CallerError:
+def too_large(what: str, where: str, hint: str = "put it into the object store and give its reference") -> CallerError:
     """The error for more than an inline value holds."""
     return CallerError(
-        "inline_too_large",
-        f"{what}; an inline value holds at most {MAX_INLINE_BYTES}",
-        where=where,
-        hint="put it into the object store and give its reference",
+        "inline_too_large", f"{what}; an inline value holds at most {MAX_INLINE_BYTES}", where=where, hint=hint
     )
 
 
