@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
+from pool_process import PoolProcess
 from seaweed import S3Client, S3Server, running_s3_server
 
 
@@ -21,3 +22,11 @@ def s3(s3_server: S3Server) -> Iterator[S3Client]:
     client = s3_server.client("admin")
     yield client
     client.close()
+
+
+@pytest.fixture(scope="session")
+def pool(s3_server: S3Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[PoolProcess]:
+    """A whole pool on an emulated device, for the tenants alice and bob; see pool_process.py."""
+    stores = {name: s3_server.rights(name) for name in ("alice", "bob")}
+    with PoolProcess(tmp_path_factory.mktemp("pool") / "state", stores) as running:
+        yield running

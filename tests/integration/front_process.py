@@ -6,8 +6,6 @@ import contextlib
 import hashlib
 import http.client
 import json
-import os
-import select
 import signal
 import socket
 import subprocess
@@ -277,13 +275,3 @@ class FrontProcess:
     def client(self, token: str | None = "alice-token") -> HttpClient:
         """A client under a token."""
         return HttpClient(self.port, token)
-
-
-def descriptors_of(pid: int) -> int:
-    """How many descriptors a process has open."""
-    return len(os.listdir(f"/proc/{pid}/fd"))
-
-
-def readable(sock: socket.socket) -> bool:
-    """Whether something is there to be read now."""
-    return bool(select.select([sock], [], [], 0)[0])

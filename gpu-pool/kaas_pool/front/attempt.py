@@ -309,13 +309,13 @@ class Attempt:
         computed = self.computed or now
         compute_ms = float(self.stats.get("compute_ms", 0.0))
         stats = {
-            **self.stats,
+            **{name: round(value, 3) for name, value in self.stats.items() if isinstance(value, (int, float))},
             "device": self.device,
             "queue_ms": _ms(life.granted - life.accepted),
             "load_ms": max(0.0, round(_ms(computed - life.granted) - compute_ms, 3)),
-            "compute_ms": compute_ms,
+            "compute_ms": round(compute_ms, 3),
             "store_ms": _ms(now - computed) if work.outputs else 0.0,
-            "gpu_ms": float(self.stats.get("gpu_ms", 0.0)),
+            "gpu_ms": round(float(self.stats.get("gpu_ms", 0.0)), 3),
             "device_hits": self.counts.device_hits,
             "host_hits": self.counts.host_hits,
             "misses": self.counts.misses,

@@ -53,7 +53,8 @@ class Output:
     @property
     def reference(self) -> str:
         """Its reference in the result."""
-        return f"{self.scheme}://{self.bucket}/{self.object_key}"
+        base = f"s3://{self.bucket}/" if self.scheme == "s3" else f"{self.scheme}://"
+        return base + self.object_key
 
     @property
     def object(self) -> dict[str, str]:
