@@ -11,13 +11,16 @@ from collections.abc import Callable
 from urllib.parse import urlsplit
 
 _REQUEST = re.compile(rb"(GET|HEAD|PUT|POST|DELETE) (\S+) HTTP/1\.1\r\n")
+_REASON = b"<Error><Code>SlowDown</Code><Message>Reduce your request rate.</Message></Error>"
+_SLOW_DOWN = b"HTTP/1.1 503 Slow Down\r\nConnection: close\r\nContent-Length: %d\r\n\r\n%s" % (len(_REASON), _REASON)
 
 
 class TcpProxy:
     """Forwards to one server; use as a context manager.
 
     `cut_answer_after` and `cut_request_after` end a connection (with a reset) once so many bytes of it have been
-    forwarded; `cuts_left` bounds how often. While `gate` is clear, nothing is forwarded towards the client.
+    forwarded; `cuts_left` bounds how often. While `gate` is clear, nothing is forwarded towards the client. The next
+    `refusals_left` requests are answered here, as an overloaded store does.
     """
 
     def __init__(self, target: str) -> None:
@@ -30,6 +33,7 @@ class TcpProxy:
         self.cut_answer_after: int | None = None
         self.cut_request_after: int | None = None
         self.cuts_left = 0
+        self.refusals_left = 0
         self.gate = threading.Event()
         self.gate.set()
         self._changed = threading.Condition()
@@ -99,6 +103,9 @@ class TcpProxy:
             while data := source.recv(65536):
                 if towards_server:
                     self._note(data)
+                    if self._may_refuse():
+                        source.sendall(_SLOW_DOWN)
+                        break
                 else:
                     self.gate.wait()
                 limit = self.cut_request_after if towards_server else self.cut_answer_after
@@ -122,6 +129,13 @@ class TcpProxy:
             if not self.cuts_left:
                 return False
             self.cuts_left -= 1
+            return True
+
+    def _may_refuse(self) -> bool:
+        with self._changed:
+            if not self.refusals_left:
+                return False
+            self.refusals_left -= 1
             return True
 
     def _note(self, data: bytes) -> None:

@@ -13,6 +13,8 @@ from mover_process import Front, MoverProcess, contents, error_code, fill
 from seaweed import S3Client, S3Server
 from tcp_proxy import TcpProxy
 
+from kaas_pool.mover.workers import THREADS_PER_TENANT
+
 SIZE = 8 << 20
 
 
@@ -100,6 +102,31 @@ def test_an_in_place_put_whose_answer_was_lost_knows_itself(front: Front, proxy:
     head = s3.head_object(Bucket="alice", Key="lost")
     assert frame["etag"] == head["ETag"].strip('"') != etag
     assert proxy.count("PUT") == 2
+
+
+def test_an_overloaded_store_is_asked_again(front: Front, proxy: TcpProxy, s3: S3Client, body: bytes) -> None:
+    proxy.refusals_left = 2
+    found = front.stat("alice", "alice", "big")
+    proxy.refusals_left = 2
+    assert contents(*front.answer(front.ask_load("alice", "alice", "big", found))) == body
+    segment, descriptor = front.alloc("alice", 3)
+    fill(descriptor, b"put")
+    proxy.refusals_left = 1
+    assert front.answer(front.ask_store("alice", segment, 3, "alice", "patient"))[0]["type"] == "stored"
+    proxy.refusals_left = 1000
+    frame, _ = front.answer(front.ask_store("alice", segment, 3, "alice", "impatient"))
+    assert error_code(frame) == "store_error" and "SlowDown" in frame["error"]["message"]
+
+
+def test_one_tenants_stuck_store_leaves_threads_for_the_others(front: Front, proxy: TcpProxy, body: bytes) -> None:
+    found = front.stat("alice", "alice", "big")
+    proxy.gate.clear()
+    stuck = [front.ask_load("alice", "alice", "big", found, offset, 1) for offset in range(100)]
+    proxy.wait_for("GET", 1 + THREADS_PER_TENANT)
+    assert front.stat("bob", "bob", "bobs")["size"] == 4
+    proxy.gate.set()
+    for offset, identifier in enumerate(stuck):
+        assert contents(*front.answer(identifier)) == body[offset : offset + 1]
 
 
 def test_idle_connections_that_the_store_closed_do_no_harm(front: Front, proxy: TcpProxy, body: bytes) -> None:

@@ -173,6 +173,32 @@ def test_a_size_alone_needs_no_bytes(front: Front, s3: S3Client) -> None:
     assert (found["size"], found["head"]) == (5, "")
 
 
+def test_long_heads_and_many_objects_fit_in_one_answer(front: Front, s3: S3Client) -> None:
+    body = os.urandom(300_000)
+    put(s3, "alice", "long", body)
+    objects = [{"scheme": "s3", "bucket": "alice", "key": "long"}] * 20
+    frame = front.call("stat", tenant="alice", objects=objects, head_bytes=200_000)
+    assert [base64.b64decode(entry["head"]) for entry in frame["objects"]] == [body[:200_000]] * 20
+
+
+def test_a_version_stays_what_it_was(s3_server: S3Server, s3: S3Client, tmp_path: Path) -> None:
+    s3.create_bucket(Bucket="versioned")
+    s3.put_bucket_versioning(Bucket="versioned", VersioningConfiguration={"Status": "Enabled"})
+    old = s3.put_object(Bucket="versioned", Key="k", Body=b"old")["VersionId"]
+    put(s3, "versioned", "k", b"newer")
+    with MoverProcess(tmp_path, {"admin": s3_server.rights("admin")}) as mover, mover.front() as front:
+        name = {"scheme": "s3", "bucket": "versioned", "key": "k", "version": old}
+        (found,) = front.call("stat", tenant="admin", objects=[name], head_bytes=10)["objects"]
+        assert (found["size"], base64.b64decode(found["head"])) == (3, b"old")
+        item = {**name, "etag": found["etag"], "offset": 0, "size": 3}
+        identifier = front.ask("load", tenant="admin", domain="d", object=item)
+        assert contents(*front.answer(identifier)) == b"old"
+        (missing,) = front.call("stat", tenant="admin", objects=[{**name, "version": "0" * 32}], head_bytes=10)[
+            "objects"
+        ]
+        assert error_code(missing) == "object_not_found"
+
+
 def test_a_missing_bucket_is_named(s3_server: S3Server, tmp_path: Path) -> None:
     with MoverProcess(tmp_path, {"admin": s3_server.rights("admin")}) as mover, mover.front() as front:
         assert error_code(front.stat("admin", "no-such-bucket", "k")) == "bucket_not_found"
