@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Literal
 
 from kaas_local.credentials import REGION, Credentials
+from kaas_local.lifeline import tied
 from kaas_local.state import Stack, StackError, StateDirectory
 
 Kind = Literal["cuda", "emulated"]
@@ -46,9 +47,12 @@ def start(
     *,
     devices: int = 1,
     allow_unsandboxed: bool = False,
+    dies_with_parent: bool = False,
     on_step: Callable[[str], None] = lambda step: None,
 ) -> Stack:
     """Start the stack and wait until it is ready; `on_step` is told what is waited for.
+
+    It runs until `stop`, or, if it `dies_with_parent`, is killed when the calling thread ends.
 
     Raises StackError if it cannot be started, with the last lines of the log that says why.
     """
@@ -58,10 +62,11 @@ def start(
     if allow_unsandboxed:
         command.append("--allow-unsandboxed")
     mine, theirs = os.pipe()
+    command += ["--report", str(theirs)]
     with open(mine, "rb") as report:  # noqa: PTH123
         descriptor = os.open(state.log("daemon"), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         daemon = subprocess.Popen(
-            [*command, "--report", str(theirs)],
+            tied(command) if dies_with_parent else command,
             stdin=subprocess.DEVNULL,
             stdout=descriptor,
             stderr=descriptor,

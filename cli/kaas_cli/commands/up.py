@@ -42,7 +42,14 @@ def run(given: argparse.Namespace) -> int:
     return 0
 
 
-def start(state: StateDirectory, device: local.Kind, *, devices: int = 1, allow_unsandboxed: bool = False) -> Stack:
+def start(
+    state: StateDirectory,
+    device: local.Kind,
+    *,
+    devices: int = 1,
+    allow_unsandboxed: bool = False,
+    dies_with_parent: bool = False,
+) -> Stack:
     """Start the stack, saying what is waited for."""
     with contextlib.ExitStack() as waiting:
 
@@ -50,7 +57,14 @@ def start(state: StateDirectory, device: local.Kind, *, devices: int = 1, allow_
             waiting.pop_all().close()
             waiting.enter_context(patience(f"waiting for {step}"))
 
-        return local.start(state, device, devices=devices, allow_unsandboxed=allow_unsandboxed, on_step=on_step)
+        return local.start(
+            state,
+            device,
+            devices=devices,
+            allow_unsandboxed=allow_unsandboxed,
+            dies_with_parent=dies_with_parent,
+            on_step=on_step,
+        )
 
 
 def _print(state: StateDirectory, stack: Stack) -> None:

@@ -1,0 +1,71 @@
+"""The repository's examples, as the demonstration runs them."""
+
+from __future__ import annotations
+
+import importlib.util
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from kaas.bundle import Bundle
+from kaas_cli.output import Failure
+from kaas_cli.sources import read_bundle
+
+Arrays = dict[str, npt.NDArray[Any]]
+
+
+@dataclass(frozen=True)
+class Example:
+    """A kernel action, arrays to run it on, and what must come out."""
+
+    name: str
+    content: bytes
+    params: dict[str, Any]
+    inputs: Arrays
+    expected: Arrays
+    rtol: float
+    atol: float
+
+    def is_equal(self, outputs: Arrays) -> bool:
+        """Whether the outputs are NumPy's, within the example's own tolerance."""
+        return set(outputs) == set(self.expected) and all(
+            outputs[name].dtype == array.dtype
+            and outputs[name].shape == array.shape
+            and np.allclose(outputs[name], array, rtol=self.rtol, atol=self.atol)
+            for name, array in self.expected.items()
+        )
+
+
+def load_example(name: str) -> Example:
+    """Read an example's folder, make its inputs and compute what is expected."""
+    folder = Path(__file__).parents[2] / "examples" / name
+    if not folder.is_dir():
+        raise Failure(
+            f"there is no folder {folder}", hint="the demonstration runs the examples of a clone of the repository"
+        )
+    content = read_bundle(folder)
+    generate, reference = _load(folder / "generate.py"), _load(folder / "reference.py")
+    params: dict[str, Any] = generate.PARAMS
+    inputs: Arrays = generate.inputs()
+    return Example(
+        name=Bundle.open(content).manifest.name,
+        content=content,
+        params=params,
+        inputs=inputs,
+        expected=reference.expected(**inputs, **params),
+        rtol=reference.RTOL,
+        atol=reference.ATOL,
+    )
+
+
+def _load(path: Path) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(f"{path.parent.name}_{path.stem}", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
