@@ -31,7 +31,10 @@ _CODE = (
 
 _LINK = ("-shared", "-Wl,-Bsymbolic", "-Wl,-z,now", "-Wl,-z,defs", "-Wl,--as-needed", "-Wl,--build-id=none", "-lm")
 
-_MESSAGES = ("-fno-diagnostics-show-caret", "-fno-show-column", "-fdiagnostics-color=never", "-fmessage-length=0")
+_MESSAGES = (
+    "-fno-diagnostics-show-caret", "-fno-show-column", "-fdiagnostics-color=never", "-fmessage-length=0",
+    "-fmax-errors=50",
+)  # fmt: skip
 
 #: A compute capability stands in for the device's, which the compiler need not know.
 _DEFINES = ("-D__CUDA_ARCH__=900",)
@@ -92,10 +95,15 @@ def _preprocess(source: Path, includes: Sequence[Path], defines: Mapping[str, st
     command += ["-include", str(_prefix())]
     command += [f"-I{_relative(directory, workdir)}" for directory in includes]
     command += [f"-D{key}={value}" for key, value in defines.items()]
-    done = compiler.run([*command, *_system_includes(), "-x", "c++", name], workdir)
-    if done.returncode:
-        raise CompileFailed(_readable(done.stderr, workdir))
-    return device_source.split(done.stdout, name)
+    # To a file and not to a pipe, because a limit on files holds what macros can blow up.
+    text = workdir / "kaas-source.ii"
+    try:
+        done = compiler.run([*command, *_system_includes(), "-x", "c++", name, "-o", text.name], workdir)
+        if done.returncode:
+            raise CompileFailed(_readable(done.stderr, workdir))
+        return device_source.split(text.read_text("utf-8", errors="surrogateescape"), name)
+    finally:
+        text.unlink(missing_ok=True)
 
 
 def preprocess(source: Path, *, includes: Sequence[Path], defines: Mapping[str, str], workdir: Path) -> str:
@@ -123,7 +131,7 @@ def compile_image(
     prefix, text = _preprocess(source, includes, defines, workdir)
     host_source, image = workdir / "kaas-image.ii", workdir / "kaas-image.so"
     try:
-        host_source.write_text(prefix + device_source.to_host_source(text, kernels), errors="surrogateescape")
+        host_source.write_text(prefix + device_source.to_host_source(text, kernels), "utf-8", errors="surrogateescape")
         command = [compiler.compiler(), *_LANGUAGE, *_CODE, *_MESSAGES, "-fpreprocessed", "-x", "c++", host_source.name]
         done = compiler.run([*command, "-x", "none", *_LINK, "-o", image.name], workdir)
         if done.returncode:
