@@ -8,7 +8,6 @@ the receiver, sent ones stay the sender's.
 from __future__ import annotations
 
 import array
-import asyncio
 import contextlib
 import fcntl
 import json
@@ -170,6 +169,8 @@ class AsyncLink:
         self._on_frame = on_frame
         self._on_close = on_close
         self._queue: deque[tuple[Frame, list[int]]] = deque()
+        import asyncio  # Here, because compilers and executors have no loop, and it would double their time to start.
+
         self._loop = asyncio.get_running_loop()
         self._closed = False
         link.sock.setblocking(False)

@@ -137,7 +137,7 @@ def test_cuda_executor_makes_unix_sockets_but_reaches_nobody(tmp_path: Path) -> 
 def test_compiler_runs_the_host_compiler_and_nothing_else(tmp_path: Path) -> None:
     results = confined(
         tmp_path,
-        "os.environ['TMPDIR'] = str(SCRATCH)\nconfine_compiler('emulated', SCRATCH)",
+        "os.environ['TMPDIR'] = str(SCRATCH)\nconfine_compiler(SCRATCH)",
         """
         (SCRATCH / "ok.cpp").write_text('#include <cstdio>\\nint answer() { return 42; }')
         run = ["g++", "-shared", "-fPIC", str(SCRATCH / "ok.cpp"), "-o", str(SCRATCH / "ok.so")]
@@ -159,7 +159,7 @@ def test_compiler_runs_the_host_compiler_and_nothing_else(tmp_path: Path) -> Non
 def test_limits(tmp_path: Path) -> None:
     results = confined(
         tmp_path,
-        "confine_compiler('emulated', SCRATCH, allow_unsandboxed=True)",
+        "confine_compiler(SCRATCH, allow_unsandboxed=True)",
         """
         import resource
         for name in ("AS", "CPU", "FSIZE", "CORE"):

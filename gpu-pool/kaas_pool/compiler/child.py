@@ -19,21 +19,24 @@ from kaas.errors import AuthorError, KaasError, PlatformError
 from kaas_emulator import CompileFailed, EmulatorError, toolchain
 from kaas_pool.compiler import kernels, nvrtc, toolchains
 from kaas_pool.compiler.diagnostics import Diagnostics, first_error
-from kaas_pool.compiler.messages import Request, sealed_file
+from kaas_pool.compiler.messages import Request, over_limit, sealed_file
 from kaas_pool.compiler.signatures import KernelSignature, read_signatures
 from kaas_pool.compiler.workspace import Workspace, unpack
 from kaas_pool.frames import Frame, Link, LinkClosed
 from kaas_pool.sandbox import confine_compiler
-from kaas_pool.sandbox.policy import COMPILER_CPU_SECONDS, COMPILER_OUTPUT_BYTES
+from kaas_pool.sandbox.policy import Limits
 from kaas_pool.spawn import LINK, die_with_parent
 
 #: What a compiler prints when it meets one of its limits: the C library's names of the signals, and its own words.
 _LIMIT_SIGNS = {
-    "CPU time limit exceeded": f"compiling took more than {COMPILER_CPU_SECONDS} s of processor time",
-    "File size limit exceeded": f"compiling wrote a file of more than {COMPILER_OUTPUT_BYTES} bytes",
+    "CPU time limit exceeded": "compiling took more processor time than it may use",
+    "File size limit exceeded": "compiling wrote a larger file than it may",
+    "File too large": "compiling wrote a larger file than it may",
     "out of memory": "compiling took more memory than it may use",
+    "OUT_OF_MEMORY": "compiling took more memory than it may use",
     "virtual memory exhausted": "compiling took more memory than it may use",
     "std::bad_alloc": "compiling took more memory than it may use",
+    "Cannot allocate memory": "compiling took more memory than it may use",
     "Killed signal": "compiling was killed, most likely for its memory",
 }
 
@@ -43,6 +46,15 @@ _INCLUDE_SIGNS = ("No such file or directory", "Permission denied", "could not o
 _LATE_IMPORTS = ("encodings.cp437", "difflib")
 
 _log = logging.getLogger("kaas_pool.compiler")
+
+
+@dataclass(frozen=True)
+class _Place:
+    """Where a compile happens and within which limits."""
+
+    work: Path
+    limits: Limits
+    allow_unsandboxed: bool
 
 
 @dataclass(frozen=True)
@@ -59,7 +71,11 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m kaas_pool.compiler", description=__doc__)
     parser.add_argument("--work", type=Path, required=True, help="an empty folder, this process's alone")
     parser.add_argument("--allow-unsandboxed", action="store_true", help="compile unconfined where walls cannot be had")
+    parser.add_argument("--cpu-seconds", type=int, required=True, help="limit on each process's processor time")
+    parser.add_argument("--memory-bytes", type=int, required=True, help="limit on each process's address space")
+    parser.add_argument("--output-bytes", type=int, required=True, help="limit on each file written")
     given = parser.parse_args()
+    limits = Limits(given.cpu_seconds, given.memory_bytes, given.output_bytes)
     logging.basicConfig(level=logging.INFO, format="compiler: %(message)s", stream=sys.stderr)
     link = Link.from_descriptor(LINK)
     try:
@@ -67,20 +83,20 @@ def main() -> int:
     except LinkClosed:
         return 0
     with contextlib.suppress(LinkClosed):
-        answer, image = _answer(frame, descriptors, given.work, given.allow_unsandboxed)
+        answer, image = _answer(frame, descriptors, _Place(given.work, limits, given.allow_unsandboxed))
         link.send(answer, image)
     return 0
 
 
-def _answer(frame: Frame, descriptors: list[int], work: Path, allow_unsandboxed: bool) -> tuple[Frame, list[int]]:
+def _answer(frame: Frame, descriptors: list[int], place: _Place) -> tuple[Frame, list[int]]:
     begun = time.monotonic()
     try:
         request = Request.from_frame(frame)
-        compiled = _compile(request, descriptors[0], work, allow_unsandboxed)
+        compiled = _compile(request, descriptors[0], place)
     except KaasError as error:
         return {"type": "error", "error": error.to_json()}, []
     except MemoryError:
-        return {"type": "error", "error": _limit("out of memory", frame.get("source")).to_json()}, []
+        return {"type": "error", "error": over_limit(_LIMIT_SIGNS["out of memory"], frame.get("source")).to_json()}, []
     except Exception:
         # The author gets no trace: it would name this machine's files.
         _log.error("a defect of the compiler: %s", traceback.format_exc())
@@ -92,7 +108,7 @@ def _answer(frame: Frame, descriptors: list[int], work: Path, allow_unsandboxed:
     return body, [sealed_file("kaas-image", compiled.image)]
 
 
-def _compile(request: Request, descriptor: int, work: Path, allow_unsandboxed: bool) -> Compiled:
+def _compile(request: Request, descriptor: int, place: _Place) -> Compiled:
     device = request.target.device
     # All that is imported, loaded or looked up late has to be known before the walls are there.
     for module in _LATE_IMPORTS:
@@ -100,12 +116,13 @@ def _compile(request: Request, descriptor: int, work: Path, allow_unsandboxed: b
     if device == "cuda":
         nvrtc.load()
     readable = toolchains.readable(device)
+    work = place.work
     os.chdir(work)
     toolchains.fingerprint(request.target)
     tempfile.tempdir = str(work)
     if device == "emulated":
         _take_the_host_compiler_along()
-    confine_compiler(device, work, readable=readable, allow_unsandboxed=allow_unsandboxed)
+    confine_compiler(work, readable=readable, limits=place.limits, allow_unsandboxed=place.allow_unsandboxed)
     with os.fdopen(descriptor, "rb") as file:
         file.seek(0)
         workspace = unpack(request, file.read(), work)
@@ -147,21 +164,12 @@ def _build(request: Request, workspace: Workspace, diagnostics: Diagnostics) -> 
 
 
 def _refusal(log: str, diagnostics: Diagnostics, request: Request) -> KaasError:
-    for sign in _LIMIT_SIGNS:
+    for sign, told in _LIMIT_SIGNS.items():
         if sign in log:
-            return _limit(sign, request.source)
+            return over_limit(told, request.source)
     lines = diagnostics.lines(log)
     where, what = first_error(lines)
     hint = None
     if any(sign in what for sign in _INCLUDE_SIGNS):
         hint = "a source can include the bundle's own files and CUDA's and the compiler's headers, nothing else"
     return AuthorError("compile_error", "\n".join(lines), where=where or request.source, hint=hint)
-
-
-def _limit(sign: str, source: str | None) -> KaasError:
-    return AuthorError(
-        "compile_limit",
-        _LIMIT_SIGNS[sign],
-        where=source,
-        hint="simplify the source or split it: each source is compiled on its own",
-    )

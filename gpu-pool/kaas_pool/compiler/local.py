@@ -14,6 +14,7 @@ from kaas_pool.compiler.images import ImageCache, image_key, included_files
 from kaas_pool.compiler.messages import CompiledSource, Target, Unit
 from kaas_pool.compiler.toolchains import fingerprint
 from kaas_pool.frames import Frame, Link, LinkClosed
+from kaas_pool.sandbox.policy import COMPILER_LIMITS, Limits
 from kaas_pool.spawn import kill_group, spawn
 
 #: How long a child that has closed its link may take to end by itself, so that its exit status tells why.
@@ -21,7 +22,12 @@ _LAST_STEPS_SECONDS = 5.0
 
 
 def compile_bundle(
-    bundle: Bundle, target: Target, *, images: Path | None = None, allow_unsandboxed: bool = False
+    bundle: Bundle,
+    target: Target,
+    *,
+    images: Path | None = None,
+    allow_unsandboxed: bool = False,
+    limits: Limits = COMPILER_LIMITS,
 ) -> list[CompiledSource]:
     """The compiled sources of a bundle, in the order written, one after the other.
 
@@ -38,25 +44,25 @@ def compile_bundle(
         done = cache.find(key, unit) if cache is not None else None
         if done is None:
             archive = archive or write_archive(bundle.files)
-            done = _compile(unit, target, archive, allow_unsandboxed)
+            done = _compile(unit, target, archive, allow_unsandboxed, limits)
             if cache is not None:
                 cache.keep(key, done)
         compiled.append(done)
     return compiled
 
 
-def _compile(unit: Unit, target: Target, archive: bytes, allow_unsandboxed: bool) -> CompiledSource:
+def _compile(unit: Unit, target: Target, archive: bytes, allow_unsandboxed: bool, limits: Limits) -> CompiledSource:
     try:
-        return _run_child(unit, target, archive, allow_unsandboxed)
+        return _run_child(unit, target, archive, allow_unsandboxed, limits)
     except messages.ChildDied as death:
         raise messages.died(unit, death.exit_code) from None
 
 
-def _run_child(unit: Unit, target: Target, archive: bytes, allow_unsandboxed: bool) -> CompiledSource:
+def _run_child(unit: Unit, target: Target, archive: bytes, allow_unsandboxed: bool, limits: Limits) -> CompiledSource:
     with tempfile.TemporaryDirectory(prefix="kaas-compile-") as work:
         ours, theirs = Link.pair()
         try:
-            command = start.command(target.device, Path(work), allow_unsandboxed=allow_unsandboxed)
+            command = start.command(target.device, Path(work), allow_unsandboxed=allow_unsandboxed, limits=limits)
             pid = spawn(command, theirs.fileno())
         except BaseException:
             ours.close()

@@ -12,16 +12,19 @@ from typing import TYPE_CHECKING, Any
 from kaas.errors import AuthorError, KaasError, PlatformError
 from kaas_pool.frames import Frame
 from kaas_pool.sandbox import DeviceKind
-from kaas_pool.sandbox.policy import COMPILER_ADDRESS_BYTES, COMPILER_CPU_SECONDS, COMPILER_OUTPUT_BYTES
+from kaas_pool.sandbox.policy import COMPILER_LIMITS
 
 if TYPE_CHECKING:
     from kaas.graph import Source
     from kaas.manifest import Manifest
 
 #: Wall-clock limit, in seconds: twice the limit on processor time, for a machine that is busy.
-WALL_SECONDS = 2 * COMPILER_CPU_SECONDS
+WALL_SECONDS = 2 * COMPILER_LIMITS.cpu_seconds
 
-_LIMIT_HINT = "simplify the source or split it: each source is compiled on its own"
+_LIMIT_HINT = (
+    f"a compile may take {COMPILER_LIMITS.cpu_seconds} s of processor time, {COMPILER_LIMITS.address_bytes >> 30} GiB "
+    f"of memory and {COMPILER_LIMITS.file_bytes >> 20} MiB of output; split the source, each is compiled on its own"
+)
 _SEALS = fcntl.F_SEAL_WRITE | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_SEAL
 
 
@@ -131,8 +134,8 @@ def read_answer(unit: Unit, frame: Frame, descriptors: Sequence[int]) -> Compile
         if frame["type"] != "compiled" or len(descriptors) != 1:
             raise PlatformError("internal", f"the compiler answered {frame['type']!r}")
         size = os.fstat(descriptors[0]).st_size
-        if size > COMPILER_OUTPUT_BYTES:
-            raise over_limit(f"the image has {size} bytes; at most {COMPILER_OUTPUT_BYTES} are allowed", unit)
+        if size > COMPILER_LIMITS.file_bytes:
+            raise over_limit(f"the image has {size} bytes", unit.name)
         with os.fdopen(os.dup(descriptors[0]), "rb") as file:
             file.seek(0)
             image = file.read()
@@ -158,21 +161,20 @@ class ChildDied(Exception):
 def died(unit: Unit, exit_code: int) -> KaasError:
     """The error for a child that ended without an answer."""
     if exit_code == -signal.SIGXCPU:
-        return over_limit(f"compiling took more than {COMPILER_CPU_SECONDS} s of processor time", unit)
+        return over_limit("compiling took more processor time than it may use", unit.name)
     if exit_code == -signal.SIGXFSZ:
-        return over_limit(f"compiling wrote a file of more than {COMPILER_OUTPUT_BYTES} bytes", unit)
+        return over_limit("compiling wrote a larger file than it may", unit.name)
     if exit_code < 0:
         name = signal.Signals(-exit_code).name
-        limit = COMPILER_ADDRESS_BYTES >> 30
-        return over_limit(f"the compiler broke off ({name}); it may use {limit} GiB of memory", unit)
+        return over_limit(f"the compiler broke off ({name}), most likely for want of memory", unit.name)
     return PlatformError("internal", f"the compiler ended with status {exit_code}", where=unit.name)
 
 
 def too_slow(unit: Unit) -> KaasError:
     """The error for a child that was killed at `WALL_SECONDS`."""
-    return over_limit(f"compiling took more than {WALL_SECONDS} s", unit)
+    return over_limit(f"compiling took more than {WALL_SECONDS} s", unit.name)
 
 
-def over_limit(message: str, unit: Unit) -> KaasError:
-    """`compile_limit` for a unit."""
-    return AuthorError("compile_limit", message, where=unit.name, hint=_LIMIT_HINT)
+def over_limit(message: str, source: str | None) -> KaasError:
+    """`compile_limit` for a source."""
+    return AuthorError("compile_limit", message, where=source, hint=_LIMIT_HINT)

@@ -67,13 +67,17 @@ def confine_executor(
 
 
 def confine_compiler(
-    device: policy.DeviceKind, work: Path, *, readable: Iterable[Path] = (), allow_unsandboxed: bool = False
+    work: Path,
+    *,
+    readable: Iterable[Path] = (),
+    limits: policy.Limits = policy.COMPILER_LIMITS,
+    allow_unsandboxed: bool = False,
 ) -> Walls:
     """Confine this process to compiling in `work`, reading the host's compiler and `readable`; as `confine_executor`.
 
     Python's own modules are out of reach from then on: import before.
     """
-    return _confine(policy.compiler(device, readable, work), allow_unsandboxed)
+    return _confine(policy.compiler(readable, work, limits), allow_unsandboxed)
 
 
 def describe(device: policy.DeviceKind) -> Walls:
@@ -122,18 +126,15 @@ def _confine(wanted: policy.Policy, allow_unsandboxed: bool) -> Walls:
 
 
 def _limit(wanted: policy.Policy) -> None:
-    limits = {
-        resource.RLIMIT_CORE: 0,
-        resource.RLIMIT_NOFILE: wanted.descriptors,
-        resource.RLIMIT_AS: wanted.address_bytes,
-        resource.RLIMIT_CPU: wanted.cpu_seconds,
-        resource.RLIMIT_FSIZE: wanted.file_bytes,
-    }
+    limits = {resource.RLIMIT_CORE: 0, resource.RLIMIT_NOFILE: wanted.descriptors}
+    if wanted.limits is not None:
+        limits[resource.RLIMIT_AS] = wanted.limits.address_bytes
+        limits[resource.RLIMIT_CPU] = wanted.limits.cpu_seconds
+        limits[resource.RLIMIT_FSIZE] = wanted.limits.file_bytes
     for kind, limit in limits.items():
-        if limit is not None:
-            _, hard = resource.getrlimit(kind)
-            lowered = limit if hard == resource.RLIM_INFINITY else min(limit, hard)
-            resource.setrlimit(kind, (lowered, lowered))
+        _, hard = resource.getrlimit(kind)
+        lowered = limit if hard == resource.RLIM_INFINITY else min(limit, hard)
+        resource.setrlimit(kind, (lowered, lowered))
 
 
 def _leave_network() -> bool:

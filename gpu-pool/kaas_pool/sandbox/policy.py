@@ -16,11 +16,6 @@ from kaas_pool.sandbox.seccomp import Filter
 
 DeviceKind = Literal["cuda", "emulated"]
 
-#: docs/contracts.md, "Frames": the compiler's limits.
-COMPILER_CPU_SECONDS = 60
-COMPILER_ADDRESS_BYTES = 4 << 30
-COMPILER_OUTPUT_BYTES = 64 << 20
-
 #: Segments, images and large frames are one descriptor each.
 _EXECUTOR_DESCRIPTORS = 65536
 _COMPILER_DESCRIPTORS = 256
@@ -39,15 +34,26 @@ _COMPILER_PROGRAMS = ("g++", "gcc", "cpp", "as", "ld", "ld.bfd", "ld.gold", "ld.
 
 
 @dataclass(frozen=True)
+class Limits:
+    """What one process may use: processor time, address space, and the size of each file it writes."""
+
+    cpu_seconds: int
+    address_bytes: int
+    file_bytes: int
+
+
+#: docs/contracts.md, "Frames": the compiler's limits.
+COMPILER_LIMITS = Limits(cpu_seconds=60, address_bytes=4 << 30, file_bytes=64 << 20)
+
+
+@dataclass(frozen=True)
 class Policy:
-    """One kind of child: files, system calls and limits; address space and files in bytes."""
+    """One kind of child: files, system calls and limits."""
 
     rules: tuple[Rule, ...]
     calls: Filter
     descriptors: int
-    address_bytes: int | None = None
-    cpu_seconds: int | None = None
-    file_bytes: int | None = None
+    limits: Limits | None = None
 
 
 def executor(device: DeviceKind, readable: Iterable[Path], scratch: Path | None) -> Policy:
@@ -62,21 +68,14 @@ def executor(device: DeviceKind, readable: Iterable[Path], scratch: Path | None)
     return Policy(tuple(rules), calls, _EXECUTOR_DESCRIPTORS)
 
 
-def compiler(device: DeviceKind, readable: Iterable[Path], work: Path) -> Policy:
+def compiler(readable: Iterable[Path], work: Path, limits: Limits = COMPILER_LIMITS) -> Policy:
     """Reading the toolchain and `readable`; writing `work`; processes only for the host compiler.
 
     Python's own directories are not in it, because `#include` and `.incbin` reach whatever is: the compiler child
     imports all it needs before it is confined.
     """
     rules = [*_shared(), *_each(readable), *_host_compiler(), Rule(work, Access.WRITE)]
-    return Policy(
-        tuple(rules),
-        Filter(processes=True, unix_sockets=False),
-        _COMPILER_DESCRIPTORS,
-        address_bytes=COMPILER_ADDRESS_BYTES,
-        cpu_seconds=COMPILER_CPU_SECONDS,
-        file_bytes=COMPILER_OUTPUT_BYTES,
-    )
+    return Policy(tuple(rules), Filter(processes=True, unix_sockets=False), _COMPILER_DESCRIPTORS, limits)
 
 
 def interpreter() -> list[Rule]:
@@ -97,7 +96,7 @@ def _shared() -> list[Rule]:
 
 
 def _host_compiler() -> list[Rule]:
-    found = shutil.which("g++")
+    found = shutil.which(os.environ.get("KAAS_EMULATOR_CXX", "g++"))
     if found is None:
         return []
     home = Path(found).resolve().parent.parent
