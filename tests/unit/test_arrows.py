@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -85,7 +86,10 @@ NETWORK = {"socket", "ssl", "http", "urllib", "urllib3", "socketserver", "select
 @dataclass(frozen=True)
 class Import:
     module: str
+    names: tuple[str, ...]
     line: int
+    #: False for what only a type checker reads.
+    runs: bool
 
     @property
     def top(self) -> str:
@@ -102,13 +106,16 @@ def modules() -> dict[str, Path]:
 
 
 def imports(path: Path) -> Iterator[Import]:
-    for node in ast.walk(ast.parse(path.read_text(), str(path))):
+    tree = ast.parse(path.read_text(), str(path))
+    blocks = [node for node in ast.walk(tree) if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test)]
+    annotations = {inner for block in blocks for statement in block.body for inner in ast.walk(statement)}
+    for node in ast.walk(tree):
+        runs = node not in annotations
         if isinstance(node, ast.Import):
-            yield from (Import(alias.name, node.lineno) for alias in node.names)
+            yield from (Import(alias.name, (), node.lineno, runs) for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0 and node.module is not None, f"{path}:{node.lineno}: a relative import"
-            yield Import(node.module, node.lineno)
-            yield from (Import(f"{node.module}.{alias.name}", node.lineno) for alias in node.names)
+            yield Import(node.module, tuple(alias.name for alias in node.names), node.lineno, runs)
 
 
 MODULES = modules()
@@ -116,17 +123,26 @@ IMPORTS = {name: list(imports(path)) for name, path in MODULES.items()}
 PACKAGES = sorted({name.partition(".")[0] for name in MODULES})
 
 
+def targets(one: Import) -> list[str]:
+    """The modules of ours that an import names: `from a import b` names a.b where that is a module, else a."""
+    inner = [f"{one.module}.{name}" for name in one.names]
+    named = [name if name in MODULES else one.module for name in inner] or [one.module]
+    return [name for name in named if name in MODULES]
+
+
 def chains(start: str) -> dict[str, list[str]]:
-    """Every module of ours that importing `start` brings in (parents included), with the way to it."""
+    """Every module of ours that `start` names, directly or through others, with the way to it.
+
+    That Python also runs the `__init__` of the packages around them is not the doing of `start`.
+    """
     found = {start: [start]}
     waiting = [start]
     while waiting:
         name = waiting.pop()
-        parents = [name.rpartition(".")[0]]
-        for other in [*parents, *(one.module for one in IMPORTS[name])]:
-            if other in MODULES and other not in found:
-                found[other] = [*found[name], other]
-                waiting.append(other)
+        for target in (target for one in IMPORTS[name] if one.runs for target in targets(one)):
+            if target not in found:
+                found[target] = [*found[name], target]
+                waiting.append(target)
     return found
 
 
@@ -160,7 +176,7 @@ def test_what_decides_does_no_io_and_reads_no_clock(name: str) -> None:
         f"{' -> '.join(way)} imports {one.module} (line {one.line})"
         for other, way in chains(name).items()
         for one in IMPORTS[other]
-        if one.top in IMPURE
+        if one.runs and one.top in IMPURE
     ]
     assert not wrong, "\n".join(wrong)
 
@@ -176,6 +192,12 @@ def test_kaas_does_no_io_but_the_client() -> None:
     assert not wrong, "\n".join(wrong)
 
 
+def declared() -> tuple[dict[str, list[str]], list[str]]:
+    """pyproject.toml's extras and core dependencies."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    return project["optional-dependencies"], project["dependencies"]
+
+
 def distributions(extra: str, extras: Mapping[str, list[str]], core: list[str]) -> set[str]:
     """The distributions an extra asks for, the core and the extras it names included."""
     wanted = core + (extras[extra] if extra else [])
@@ -184,23 +206,40 @@ def distributions(extra: str, extras: Mapping[str, list[str]], core: list[str]) 
         if requirement.name == "kaas":
             found |= set().union(*(distributions(one, extras, core) for one in requirement.extras))
         else:
-            found.add(requirement.name.lower())
+            found.add(canonicalize_name(requirement.name))
     return found
+
+
+def foreign(found: list[Import], brought: set[str], ours: set[str]) -> list[Import]:
+    """The imports that neither these distributions, nor the standard library, nor we ourselves serve."""
+    owners = packages_distributions()
+    return [
+        one
+        for one in found
+        if one.top not in ours | sys.stdlib_module_names
+        and not brought & {canonicalize_name(owner) for owner in owners.get(one.top, [one.top])}
+    ]
 
 
 @pytest.mark.parametrize("package", PACKAGES)
 def test_a_package_imports_nothing_that_its_extra_does_not_bring(package: str) -> None:
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    brought = distributions(EXTRAS[package], project["optional-dependencies"], project["dependencies"])
-    brought |= ALSO.get(package, set())
-    owners = packages_distributions()
+    brought = distributions(EXTRAS[package], *declared()) | ALSO.get(package, set())
     wrong = [
         f"{MODULES[name].relative_to(ROOT)}:{one.line} imports {one.module}"
         for name in MODULES
         if name.partition(".")[0] == package
-        for one in IMPORTS[name]
-        if one.top not in FOLDERS
-        and one.top not in sys.stdlib_module_names
-        and not brought & {owner.lower() for owner in owners.get(one.top, [one.top])}
+        for one in foreign([one for one in IMPORTS[name] if one.runs], brought, set(FOLDERS))
+    ]
+    assert not wrong, "\n".join(wrong)
+
+
+def test_the_tests_import_nothing_that_the_test_extra_does_not_bring() -> None:
+    paths = sorted((ROOT / "tests").rglob("*.py"))
+    ours = set(FOLDERS) | {path.stem for path in [*paths, *(ROOT / "scripts").glob("*.py")]}
+    brought = distributions("test", *declared()) | {"pycuda"}
+    wrong = [
+        f"{path.relative_to(ROOT)}:{one.line} imports {one.module}"
+        for path in paths
+        for one in foreign([one for one in imports(path) if one.runs], brought, ours)
     ]
     assert not wrong, "\n".join(wrong)
