@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from kaas._sections import check_name
 from kaas.errors import AuthorError
 from kaas.expressions import Expression
 from kaas.manifest import Buffer, Param
@@ -59,7 +60,7 @@ class Scope:
         self.values = frozenset(self._numbers | set(self.symbols) | set(let))
 
     def check_definitions(self) -> None:
-        """Check what `let` and shapes use; raises `name_unknown`."""
+        """Check what `let` and shapes use; raises `name_unknown`, or `name_reserved` for a symbol."""
         defined = self._numbers | set(self.symbols)
         for name, expression in self.let.items():
             self.check(expression, frozenset(defined))
@@ -67,6 +68,8 @@ class Scope:
         for buffer in self.buffers.values():
             for expression in buffer.shape:
                 self.check(expression, self.values)
+                if expression.is_name:
+                    check_name(expression.text.strip(), "symbol", expression.where)
 
     def check(self, expression: Expression, allowed: frozenset[str]) -> None:
         """Refuse names outside `allowed`; raises `name_unknown` with what the name is instead."""

@@ -125,6 +125,13 @@ def test_what_is_refused(old: str, new: str, code: str, where: str, part: str, h
         assert hint in (error.hint or "")
 
 
+@pytest.mark.parametrize("name", ["error", "_n", "n" * 65])
+def test_symbols_are_names_too(name: str) -> None:
+    with pytest.raises(AuthorError, match="cannot name a symbol") as caught:
+        Manifest.parse(SAXPY.replace("shape: [n]", f"shape: [{name}]").replace("[n]", "[1]").replace("(n)", "(1)"))
+    assert caught.value.where == "kaas.yaml:7 buffers.x.shape[0]"
+
+
 @pytest.mark.parametrize("graph", ["graph: []", "graph: {}", "graph:", ""])
 def test_a_graph_has_steps(graph: str) -> None:
     with pytest.raises(AuthorError) as caught:

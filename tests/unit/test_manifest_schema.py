@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from kaas.manifest import Manifest
 ROOT = Path(__file__).parents[2]
 SCHEMA: dict[str, Any] = json.loads((ROOT / "docs/manifest.schema.json").read_text("utf-8"))
 VALIDATOR = Draft202012Validator(SCHEMA)
+DOCUMENT = (ROOT / "docs/manifest.md").read_text("utf-8")
 
 
 def is_valid(text: str) -> bool:
@@ -36,6 +38,8 @@ def test_the_schema_is_one() -> None:
 
 def _examples() -> Iterator[str]:
     yield from (SAXPY, FULL)
+    example = DOCUMENT.partition("## Example\n\n")[2].partition("\n\n")[0]
+    yield textwrap.dedent(example)
     for path in sorted((ROOT / "examples").glob("*/kaas.yaml")):
         yield path.read_text("utf-8")
 
@@ -93,6 +97,17 @@ def _keys(name: str) -> tuple[set[str], set[str]]:
 )
 def test_the_keys_are_the_parsers(name: str, known: tuple[str, ...], later: dict[str, str]) -> None:
     assert _keys(name) == (set(known), set(later))
+
+
+def test_the_page_has_every_key() -> None:
+    properties = [
+        SCHEMA["properties"],
+        *(part["properties"] for part in SCHEMA["$defs"].values() if "properties" in part),
+    ]
+    for key in {key for part in properties for key in part}:
+        assert f"`{key}`" in DOCUMENT or f"`{key}:" in DOCUMENT or f"{{{key}:" in DOCUMENT, key
+    for name in (*RESERVED, *FUNCTIONS):
+        assert f"`{name}" in DOCUMENT, name
 
 
 def test_the_names_are_the_parsers() -> None:
