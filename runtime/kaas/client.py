@@ -17,15 +17,15 @@ import uuid
 from collections.abc import Mapping
 from dataclasses import replace
 from types import TracebackType
-from typing import Any
-from urllib.parse import urlsplit
+from typing import Any, get_args
+from urllib.parse import quote, urlsplit
 
 import urllib3
 from urllib3.exceptions import ConnectTimeoutError, HTTPError, ProtocolError, ReadTimeoutError, SSLError
 from urllib3.util import Timeout
 
 from kaas.errors import CallerError, KaasError, PlatformError
-from kaas.messages import DEFAULT_BUDGET_MS, MAX_BUDGET_MS, Invocation, InvocationRequest
+from kaas.messages import DEFAULT_BUDGET_MS, MAX_BUDGET_MS, Invocation, InvocationRequest, State
 
 #: How long a refused or lost connection is tried again: a front is back within 3 s of its death (docs/numbers.md, P9).
 RECONNECT_SECONDS = 5.0
@@ -38,6 +38,8 @@ STATUS_SECONDS = 10.0
 
 #: The compiler's own limit is 60 s of processor time per source; several sources may be compiled, on a busy machine.
 UPLOAD_SECONDS = 300.0
+
+_STATES = frozenset(get_args(State))
 
 _CONNECT_SECONDS = 3.0
 _FIRST_PAUSE_SECONDS = 0.05
@@ -70,8 +72,7 @@ class PoolClient:
 
     def __init__(self, url: str, authorization: str | None = None, *, reconnect_s: float = RECONNECT_SECONDS) -> None:
         """`authorization` is the header's value (see `bearer` and `basic`); `reconnect_s` is 0 for who only looks."""
-        parts = urlsplit(url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
+        if not _is_http(url):
             raise PlatformError(
                 "pool_unreachable",
                 f"the pool's address {url!r} is not a URL",
@@ -150,15 +151,15 @@ class PoolClient:
 
     def _invoke(self, request: InvocationRequest, timeout_s: float) -> Invocation:
         body = json.dumps(request.to_json(), separators=(",", ":"), ensure_ascii=False).encode()
-        return Invocation.from_json(self._json("POST", "/v1/invocations", body, timeout_s=timeout_s))
+        return self._invocation("POST", "/v1/invocations", body, timeout_s=timeout_s)
 
     def get(self, id: str) -> Invocation:
         """The state, result or error, and story of one of the tenant's invocations."""
-        return Invocation.from_json(self._json("GET", f"/v1/invocations/{id}"))
+        return self._invocation("GET", f"/v1/invocations/{quote(id, safe='')}")
 
     def cancel(self, id: str) -> Invocation:
         """Cancel an invocation; what has ended stays as it is."""
-        return Invocation.from_json(self._json("DELETE", f"/v1/invocations/{id}"))
+        return self._invocation("DELETE", f"/v1/invocations/{quote(id, safe='')}")
 
     def status(self, what: str) -> dict[str, Any]:
         """One of the pool's views: `devices`, `cache`, `queues` or `tenants`."""
@@ -171,6 +172,14 @@ class PoolClient:
     def ready(self) -> None:
         """Return if the pool would serve an invocation now, else raise what it says is missing."""
         self._json("GET", "/healthz/ready")
+
+    def _invocation(
+        self, method: str, path: str, body: bytes | None = None, *, timeout_s: float = STATUS_SECONDS
+    ) -> Invocation:
+        answer = self._json(method, path, body, timeout_s=timeout_s)
+        if not isinstance(answer.get("id"), str) or answer.get("state") not in _STATES:
+            raise self._unreachable("answered with something that is not an invocation")
+        return Invocation.from_json(answer)
 
     def _json(
         self,
@@ -245,6 +254,14 @@ class _Unanswered(PlatformError):
     """The pool has the request, and the caller's time is up."""
 
 
+def _is_http(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return False
+    return parts.scheme in ("http", "https") and bool(parts.hostname)
+
+
 def _late(budget_ms: int, when: str) -> CallerError:
     return CallerError(
         "budget_exceeded",
@@ -257,11 +274,11 @@ def _reason(error: BaseException) -> str:
     """The operating system's word for a failed connection, if it has one."""
     if isinstance(error, ProtocolError):
         return "closed the connection without an answer"
-    if isinstance(error, ConnectTimeoutError):
-        return "did not accept a connection in time"
     seen: BaseException | None = error
     while seen is not None:
         if isinstance(seen, OSError) and seen.strerror:
             return f"cannot be reached: {seen.strerror.lower()}"
         seen = seen.__cause__ or seen.__context__
+    if isinstance(error, ConnectTimeoutError):
+        return "did not accept a connection in time"
     return f"cannot be reached: {error}"
