@@ -25,7 +25,7 @@ from kaas_pool.spawn import Command, environment, spawn
 
 Array = npt.NDArray[Any]
 
-PATIENCE_SECONDS = 60.0
+PATIENCE_SECONDS = 10.0
 _SEALS = fcntl.F_SEAL_WRITE | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW
 
 
@@ -77,7 +77,7 @@ class ExecutorProcess:
 
     def descriptors(self) -> int:
         """How many descriptors it has open."""
-        return len(os.listdir(f"/proc/{self.pid}/fd"))
+        return len(list(Path(f"/proc/{self.pid}/fd").iterdir()))
 
     def resident_bytes(self) -> int:
         """Its resident memory."""
@@ -101,8 +101,8 @@ class ExecutorProcess:
 class Action:
     """A bundle and its compiled sources."""
 
-    def __init__(self, data: bytes, compiled: Sequence[CompiledSource]) -> None:
-        self.bundle = Bundle.open(data)
+    def __init__(self, bundle: Bundle, compiled: Sequence[CompiledSource]) -> None:
+        self.bundle = bundle
         self.compiled = list(compiled)
 
     def bind(self, **arguments: Any) -> Binding:
@@ -117,7 +117,9 @@ class Front:
         self.link = link
         self.hello: Frame = {}
         self.frames: list[Frame] = []
+        self.usage: list[Frame] = []
         self.names = 0
+        self.known: set[str] = set()
 
     def close(self) -> None:
         self.link.close()
@@ -136,7 +138,7 @@ class Front:
         assert select.select([self.link], [], [], PATIENCE_SECONDS)[0], f"no frame; so far: {self.frames}"
         frame, descriptors = self.link.receive()
         assert not descriptors
-        self.frames.append(frame)
+        (self.usage if frame["type"] == "usage" else self.frames).append(frame)
 
     def expect(self, kind: str, inv: str | None = None) -> Frame:
         """The first frame of this kind (and of this invocation) that nobody took yet."""
@@ -151,24 +153,40 @@ class Front:
 
     def pending(self) -> list[Frame]:
         """Every frame that has come and nobody took, after the executor has worked off all that was sent so far."""
-        before = len([frame for frame in self.frames if frame["type"] == "usage"])
-        self.send("budget", bytes=self.hello["memory_bytes"])
-        while len([frame for frame in self.frames if frame["type"] == "usage"]) == before:
-            self.read()
+        self.set_budget(self.hello["memory_bytes"])
         frames, self.frames = self.frames, []
-        return [frame for frame in frames if frame["type"] != "usage"]
+        return frames
 
-    def send_bundle(self, action: Action, manifest: bytes) -> None:
+    def set_budget(self, size: int) -> Frame:
+        """Set the budget and wait for the answer."""
+        told = len(self.usage)
+        self.send("budget", bytes=size)
+        while len(self.usage) == told:
+            self.read()
+        return self.usage[-1]
+
+    @property
+    def added(self) -> list[list[Any]]:
+        """What came into the cache so far."""
+        return [item for frame in self.usage for item in frame["added"]]
+
+    @property
+    def evicted(self) -> list[str]:
+        """What left the cache so far."""
+        return [key for frame in self.usage for key in frame["evicted"]]
+
+    def send_bundle(self, action: Action) -> None:
         descriptors = [one.open_image() for one in action.compiled]
         images = [
             {"source": one.unit.source.path, "image": index, "signatures": dict(one.signatures)}
             for index, one in enumerate(action.compiled)
         ]
+        self.known.add(action.bundle.digest)
         self.send(
             "bundle",
             *descriptors,
             digest=action.bundle.digest,
-            manifest=base64.b64encode(manifest).decode(),
+            manifest=base64.b64encode(action.bundle.files["kaas.yaml"]).decode(),
             images=images,
         )
         for descriptor in descriptors:
@@ -182,7 +200,9 @@ class Front:
         segments: Mapping[str, int] | None = None,
         **fields: Any,
     ) -> str:
-        """Send a `run`; outputs without a segment come back inline. Returns its name."""
+        """Send a `run`, and its bundle if need be; outputs without a segment come back inline. Returns its name."""
+        if action.bundle.digest not in self.known:
+            self.send_bundle(action)
         self.names += 1
         inv = f"i{self.names}"
         outputs: list[dict[str, Any]] = []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 
 from kaas.errors import CallerError, KaasError
@@ -65,16 +66,19 @@ class DeviceCache:
         except self._device.driver_error as error:
             if not self._device.is_out_of_memory(error):
                 raise
-        # Others use the device too: all that is idle here makes room, then once more.
-        self.residency.evict_idle()
-        self.collect()
-        memory.trim(0)
-        try:
-            return memory.allocate(size, budget)
-        except self._device.driver_error as error:
-            if not self._device.is_out_of_memory(error):
-                raise
-            return self._device.failure(error).error
+        # Others use the device too. What is idle here makes room: as much as is wanted, and then, because memory may
+        # be in pieces, all of it.
+        for most in (size, self.residency.used):
+            self.residency.evict_idle(most)
+            self.collect()
+            memory.trim(0)
+            with contextlib.suppress(self._device.driver_error):
+                return memory.allocate(size, budget)
+        return CallerError(
+            "device_out_of_memory",
+            f"the device has no {size} bytes left; this domain holds {memory.active_bytes} of it",
+            hint="other programs or domains use the device; try again later, or use smaller arrays",
+        )
 
     def collect(self) -> None:
         """Free the memory of blocks that are no more; nothing on the device may use it."""

@@ -236,10 +236,10 @@ class Residency:
         """Free the kept outputs of `inv`."""
         self.adopt(inv, {})
 
-    def evict_idle(self) -> int:
-        """Evict all that nobody pins; returns the bytes."""
+    def evict_idle(self, size: int) -> int:
+        """Evict at least `size` bytes of what nobody pins, or all of it; returns the bytes."""
         before = self.used
-        self._make_room(self.budget)
+        self._make_room(size + self.budget - self.used)
         return before - self.used
 
     def shrink(self, budget: int) -> None:

@@ -1,0 +1,185 @@
+"""Small kernel actions that show one thing each, compiled once per session."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from executor_process import Action
+
+from kaas.archive import write_archive
+from kaas.bundle import Bundle
+from kaas_pool.compiler.local import compile_bundle
+from kaas_pool.compiler.messages import Target
+
+MANIFESTS = {
+    "saxpy": """
+params: {a: {type: float32, default: 2}}
+buffers:
+  x: {io: in, dtype: float32, shape: [n]}
+  y: {io: in, dtype: float32, shape: [n]}
+  z: {io: out, dtype: float32, shape: [n]}
+graph:
+  - {kernel: saxpy, source: all.cu, threads: [n], block: [128], args: [a, x, y, z, int32(n)]}
+""",
+    # Writes its input `x` and its inout `y`.
+    "in_place": """
+buffers:
+  x: {io: in, dtype: float32, shape: [n]}
+  y: {io: inout, dtype: float32, shape: [n]}
+graph:
+  - {kernel: accumulate, source: all.cu, threads: [n], block: [128], args: [x, y, int32(n)]}
+""",
+    "smooth": """
+params: {rounds: {type: int32, default: 3}}
+buffers:
+  x: {io: in, dtype: float32, shape: [n]}
+  z: {io: out, dtype: float32, shape: [n]}
+graph:
+  - repeat:
+      times: rounds
+      as: k
+      swap: [x, z]
+      steps:
+        - {kernel: smooth, source: all.cu, threads: [n], block: [128], args: [x, z, int32(n), float32(k)]}
+""",
+    # A loop that nobody waits for.
+    "long": """
+params: {rounds: {type: int64, default: 1000000000}}
+buffers:
+  x: {io: in, dtype: float32, shape: [n]}
+  z: {io: out, dtype: float32, shape: [n], zero: true}
+graph:
+  - repeat:
+      times: rounds
+      steps:
+        - {kernel: accumulate, source: all.cu, threads: [n], block: [128], args: [x, z, int32(n)]}
+""",
+    "fault": """
+buffers:
+  x: {io: in, dtype: float32, shape: [n]}
+  z: {io: out, dtype: float32, shape: [n]}
+graph:
+  - {kernel: fault, source: all.cu, grid: [1], block: [1], args: [x, z]}
+""",
+    # Block sizes grow with the index, beyond any device's limit.
+    "too_wide": """
+buffers:
+  x: {io: in, dtype: float32, shape: [n]}
+  z: {io: out, dtype: float32, shape: [n]}
+graph:
+  - repeat:
+      times: 20
+      as: k
+      steps:
+        - {kernel: nothing, source: all.cu, grid: [1], block: [2 ** k], args: []}
+""",
+    # What `t` holds before anything wrote to it.
+    "peek": """
+buffers:
+  x: {io: in, dtype: float32, shape: [n]}
+  t: {io: temp, dtype: float32, shape: [n]}
+  u: {io: temp, dtype: float32, shape: [n], zero: true}
+  z: {io: out, dtype: float32, shape: [n]}
+  w: {io: out, dtype: float32, shape: [n]}
+graph:
+  - {copy: {from: t, to: z}}
+  - {copy: {from: u, to: w}}
+  - {kernel: nothing, source: all.cu, grid: [1], block: [1], args: []}
+""",
+    # Leaves sevens in as much memory as `peek` has.
+    "paint": """
+buffers:
+  x: {io: in, dtype: float32, shape: [n]}
+  t: {io: temp, dtype: float32, shape: [n]}
+  u: {io: temp, dtype: float32, shape: [n]}
+  z: {io: out, dtype: float32, shape: [n]}
+  w: {io: out, dtype: float32, shape: [n]}
+graph:
+  - {fill: {buffer: t, value: 7}}
+  - {fill: {buffer: u, value: 7}}
+  - {fill: {buffer: z, value: 7}}
+  - {fill: {buffer: w, value: 7}}
+  - {kernel: nothing, source: all.cu, grid: [1], block: [1], args: []}
+""",
+    "null": """
+buffers:
+  x: {io: const, dtype: float32, shape: [n]}
+  z: {io: out, dtype: float32, shape: [1]}
+graph:
+  - {kernel: nothing, source: all.cu, grid: [1], block: [1], args: []}
+""",
+    "loop": """
+params: {rounds: {type: int32, default: 3000}}
+buffers:
+  x: {io: const, dtype: float32, shape: [n]}
+  z: {io: out, dtype: float32, shape: [n]}
+  t: {io: temp, dtype: float32, shape: [n]}
+graph:
+  - repeat:
+      times: rounds
+      swap: [z, t]
+      steps:
+        - {kernel: smooth, source: all.cu, threads: [n], block: [32], args: [t, z, int32(n), float32(1)]}
+""",
+    "patterns": """
+params: {d: {type: float64, default: 0.1}}
+buffers:
+  b: {io: out, dtype: int16, shape: [13]}
+  d8: {io: out, dtype: float64, shape: [13]}
+  c16: {io: out, dtype: complex128, shape: [13]}
+graph:
+  - {fill: {buffer: b, value: 258}}
+  - {fill: {buffer: d8, value: d}}
+  - {fill: {buffer: c16, value: [1.5, -2.5]}}
+  - {kernel: nothing, source: all.cu, grid: [1], block: [1], args: []}
+""",
+}
+
+SOURCE = """
+extern "C" __global__ void nothing() {}
+
+extern "C" __global__ void saxpy(float a, const float *x, const float *y, float *z, int n) {
+    int i = blockIdx.x * blockDim.x + threadIdx.x;
+    if (i < n) z[i] = a * x[i] + y[i];
+}
+
+// y += x, and x becomes the new y.
+extern "C" __global__ void accumulate(float *x, float *y, int n) {
+    int i = blockIdx.x * blockDim.x + threadIdx.x;
+    if (i < n) {
+        y[i] += x[i];
+        x[i] = y[i];
+    }
+}
+
+extern "C" __global__ void smooth(const float *x, float *z, int n, float k) {
+    int i = blockIdx.x * blockDim.x + threadIdx.x;
+    if (i < n) z[i] = 0.5f * (x[i] + x[(i + 1) % n]) + k;
+}
+
+extern "C" __global__ void fault(const float *x, float *z) {
+    z[0] = x[1L << 40];
+}
+"""
+
+
+class Actions:
+    """Compiles each action when it is first asked for; `images` keeps what was compiled."""
+
+    def __init__(self, images: Path) -> None:
+        self._images = images
+        self._actions: dict[str, Action] = {}
+
+    def __getitem__(self, name: str) -> Action:
+        if name not in self._actions:
+            manifest = f"kaas: 1\nname: '{name}'\n{MANIFESTS[name]}".encode()
+            bundle = Bundle.open(write_archive({"kaas.yaml": manifest, "all.cu": SOURCE.encode()}))
+            self._actions[name] = Action(bundle, compile_bundle(bundle, Target("emulated"), images=self._images))
+        return self._actions[name]
+
+
+@pytest.fixture(scope="session")
+def actions(tmp_path_factory: pytest.TempPathFactory) -> Actions:
+    """The actions, compiled as they are asked for."""
+    return Actions(tmp_path_factory.mktemp("images"))
