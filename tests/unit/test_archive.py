@@ -70,7 +70,7 @@ def test_common_zips_are_read(tmp_path: Path) -> None:
         (tmp_path / path).write_bytes(content)
     stream = io.BytesIO()
     with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as packed:
-        packed.mkdir("src") if sys.version_info >= (3, 11) else packed.writestr("src/", b"")
+        packed.writestr("src/", b"")
         packed.comment = b"a comment of the archive"
         for path in files:
             packed.write(tmp_path / path, path)
