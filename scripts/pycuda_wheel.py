@@ -92,7 +92,7 @@ def _build(work: Path, log: Path) -> Path:
     environment = pip_environment()
     tools, sources = _split_lock(work)
     venv = work / "venv"
-    pip = [venv / "bin" / "python", "-m", "pip"]
+    pip: list[str | Path] = [venv / "bin" / "python", "-m", "pip"]
     base = Path(getattr(sys, "_base_executable", sys.executable))
     steps.run("making PyCUDA's build environment", [base, "-m", "venv", venv], log, env=environment)
     steps.run(
@@ -147,7 +147,7 @@ def _configure(tree: Path, venv: Path, work: Path) -> None:
     """Write PyCUDA's siteconf.py: SETTINGS, the headers, and a library that is the driver's by name alone."""
     empty = work / "empty.cpp"
     empty.touch()
-    link = ["g++", "-shared", "-Wl,-soname,libcuda.so.1", "-o", work / "libcuda.so", empty]
+    link: list[str | Path] = ["g++", "-shared", "-Wl,-soname,libcuda.so.1", "-o", work / "libcuda.so", empty]
     subprocess.run(link, check=True)
     site = venv / "lib" / f"python{sys.version_info.major}.{sys.version_info.minor}" / "site-packages"
     settings = SETTINGS | {

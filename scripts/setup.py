@@ -140,7 +140,7 @@ def _output(*command: str | Path) -> str:
 
 def _install() -> None:
     environment = pycuda_wheel.pip_environment()
-    pip = [PYTHON, "-m", "pip", "install"]
+    pip: list[str | Path] = [PYTHON, "-m", "pip", "install"]
     steps.run(
         "installing the locked packages",
         [*pip, "--require-hashes", "--no-deps", "--only-binary", ":all:", "-r", LOCK],

@@ -10,13 +10,9 @@ from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
+import tomli
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
 
 ROOT = Path(__file__).parents[2]
 FOLDERS = {
@@ -120,6 +116,7 @@ def imports(path: Path) -> Iterator[Import]:
 
 MODULES = modules()
 IMPORTS = {name: list(imports(path)) for name, path in MODULES.items()}
+OWNERS = packages_distributions()
 PACKAGES = sorted({name.partition(".")[0] for name in MODULES})
 
 
@@ -194,7 +191,7 @@ def test_kaas_does_no_io_but_the_client() -> None:
 
 def declared() -> tuple[dict[str, list[str]], list[str]]:
     """pyproject.toml's extras and core dependencies."""
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    project = tomli.loads((ROOT / "pyproject.toml").read_text())["project"]
     return project["optional-dependencies"], project["dependencies"]
 
 
@@ -212,12 +209,11 @@ def distributions(extra: str, extras: Mapping[str, list[str]], core: list[str]) 
 
 def foreign(found: list[Import], brought: set[str], ours: set[str]) -> list[Import]:
     """The imports that neither these distributions, nor the standard library, nor we ourselves serve."""
-    owners = packages_distributions()
     return [
         one
         for one in found
         if one.top not in ours | sys.stdlib_module_names
-        and not brought & {canonicalize_name(owner) for owner in owners.get(one.top, [one.top])}
+        and not brought & {canonicalize_name(owner) for owner in OWNERS.get(one.top, [one.top])}
     ]
 
 

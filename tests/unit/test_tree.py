@@ -8,13 +8,9 @@ import sys
 from pathlib import Path
 
 import pytest
+import tomli
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
 
 ROOT = Path(__file__).parents[2]
 MAXIMUM_LINES = 600
@@ -82,7 +78,7 @@ def test_a_lock_has_hashes_and_no_addresses(lock: str) -> None:
 
 
 def test_the_locks_are_what_pyproject_asks_for() -> None:
-    asked = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    asked = tomli.loads((ROOT / "pyproject.toml").read_text())
     wanted = {
         "requirements.lock": asked["project"]["dependencies"]
         + [one for extra in asked["project"]["optional-dependencies"].values() for one in extra],
