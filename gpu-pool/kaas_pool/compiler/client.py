@@ -14,6 +14,7 @@ from kaas_pool.compiler.images import ImageCache, image_key, included_files
 from kaas_pool.compiler.messages import CompiledSource, Target, Unit
 from kaas_pool.compiler.toolchains import fingerprint
 from kaas_pool.frames import AsyncLink, Frame, Link
+from kaas_pool.signature_check import check_compiled
 
 
 class CompilerChild(Protocol):
@@ -46,7 +47,8 @@ class CompilerClient:
         """The compiled sources of a bundle, in the order written; `data` is the upload that `bundle` was opened from.
 
         Raises the first source's error: `compile_error`, `kernel_not_found`, `compile_limit`, `sandbox_unavailable`,
-        `toolchain_missing` or `internal`. Equal compiles that run at the same moment are one.
+        `toolchain_missing` or `internal`; when all compile, `signature_mismatch`. Equal compiles that run at the same
+        moment are one.
         """
         files = await asyncio.to_thread(included_files, bundle)
         toolchain = await asyncio.to_thread(fingerprint, self._target)
@@ -57,6 +59,7 @@ class CompilerClient:
             if isinstance(outcome, BaseException):
                 raise outcome
             compiled.append(outcome)
+        check_compiled(bundle.manifest, compiled)
         return compiled
 
     async def _one(self, key: str, unit: Unit, data: bytes) -> CompiledSource:
@@ -67,9 +70,14 @@ class CompilerClient:
         if task is None:
             task = asyncio.create_task(self._compile(key, unit, data))
             self._running[key] = task
-            task.add_done_callback(lambda _: self._running.pop(key))
+            task.add_done_callback(lambda done: self._finish(key, done))
         # One caller that goes away does not take the compile from the others.
         return await asyncio.shield(task)
+
+    def _finish(self, key: str, done: asyncio.Task[CompiledSource]) -> None:
+        del self._running[key]
+        if not done.cancelled():
+            done.exception()  # Perhaps nobody waits for it any more.
 
     async def _compile(self, key: str, unit: Unit, data: bytes) -> CompiledSource:
         async with self._slots:

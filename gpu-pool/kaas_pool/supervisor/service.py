@@ -224,10 +224,6 @@ class Supervisor:
         if worker is not None:
             self._clean(worker)
             self._answer({"type": "exited", "child": name, "status": status})
-        elif status == _UNUSABLE and self._announced is None and self._lifecycle.stage == "serving":
-            self._say(f"{name} cannot start, so the pool does not")
-            self._exit_code = _UNUSABLE
-            self._carry_out(self._lifecycle.stop(self._now()))
 
     # ***** The front *****
 
@@ -368,10 +364,19 @@ class Supervisor:
             if child is not None:
                 # Not reaped yet, so the group's number cannot be another's: end what the child has left running.
                 kill_group(ended.si_pid)
+                if ended.si_code == os.CLD_EXITED and ended.si_status == _UNUSABLE:
+                    self._give_up(child)
             _, status = os.waitpid(ended.si_pid, 0)
             if child is not None:
                 event = Exited(os.waitstatus_to_exitcode(status))
                 self._carry_out(self._lifecycle.handle(child.name, event, self._now()))
+
+    def _give_up(self, child: Child) -> None:
+        """Stop instead of starting a service again whose settings or files are wrong, if the pool never served."""
+        if child.is_service and self._announced is None and self._lifecycle.stage == "serving":
+            self._say(f"{child.name} cannot start, so the pool does not")
+            self._exit_code = _UNUSABLE
+            self._carry_out(self._lifecycle.stop(self._now()))
 
     def _child_of(self, pid: int) -> Child | None:
         return next((child for child in self._lifecycle.children.values() if child.pid == pid), None)
