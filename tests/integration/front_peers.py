@@ -88,8 +88,10 @@ class ScriptedExecutor(_Peer):
         self.resident: dict[str, int] = {}
         self.bundles: list[str] = []
         self.runs: dict[str, _Run] = {}
-        #: All frames but `supply`, as they came.
+        #: All frames, as they came.
         self.heard: list[Frame] = []
+        #: Tests act on runs from their own thread.
+        self.acting = threading.RLock()
 
     def greet(self, epoch: int = 1) -> None:
         self.send(
@@ -108,8 +110,12 @@ class ScriptedExecutor(_Peer):
 
     def on_frame(self, frame: Frame, descriptors: list[int]) -> None:
         self.heard.append(frame)
-        if self.world.executor_script(self, frame):
-            return
+        with self.acting:
+            if not self.world.executor_script(self, frame):
+                self.act(frame, descriptors)
+
+    def act(self, frame: Frame, descriptors: list[int]) -> None:
+        """Do what an executor does."""
         kind = frame["type"]
         if kind == "bundle":
             self.bundles.append(frame["digest"])
@@ -128,14 +134,14 @@ class ScriptedExecutor(_Peer):
 
     def begin(self, frame: Frame, descriptors: list[int]) -> None:
         """Start a run: ask for what is missing, or finish at once."""
-        sizes = {item["key"]: item["size"] for item in frame["inputs"]}
-        missing = sizes.keys() - self.resident.keys()
-        segments = [os.dup(descriptor) for descriptor in descriptors]
-        self.runs[frame["inv"]] = _Run(frame, set(missing), segments)
-        if missing:
-            self.send({"type": "need", "inv": frame["inv"], "keys": sorted(missing)})
-        else:
-            self.finish(frame["inv"])
+        with self.acting:
+            missing = {item["key"] for item in frame["inputs"]} - self.resident.keys()
+            segments = [os.dup(descriptor) for descriptor in descriptors]
+            self.runs[frame["inv"]] = _Run(frame, missing, segments)
+            if missing:
+                self.send({"type": "need", "inv": frame["inv"], "keys": sorted(missing)})
+            else:
+                self.finish(frame["inv"])
 
     def finish(self, inv: str) -> None:
         """Write the outputs and say so."""

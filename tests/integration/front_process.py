@@ -266,6 +266,11 @@ class FrontProcess:
         self.process.wait()
         self.supervisor.closed.wait(PATIENCE)
 
+    def hang_up(self) -> None:
+        """SIGHUP."""
+        assert self.process is not None
+        self.process.send_signal(signal.SIGHUP)
+
     def terminate(self) -> int:
         """SIGTERM; the exit status."""
         assert self.process is not None

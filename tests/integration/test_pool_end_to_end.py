@@ -5,17 +5,15 @@ from __future__ import annotations
 import hashlib
 import io
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pytest
 from front_process import IN_PLACE, SAXPY
 from pool_process import PoolProcess
+from seaweed import S3Client
 
 from kaas.bundle import Bundle
-
-if TYPE_CHECKING:
-    from mypy_boto3_s3 import S3Client
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 

@@ -75,7 +75,8 @@ class Routes:
         assert body.wait_ms is not None
         found = await self._pool.invocations.accept(identity.tenant, body)
         if isinstance(found, Ticket):
-            left = began + body.wait_ms / 1e3 - time.monotonic()
+            # Who waits as long as the budget waits for the end, which the budget brings.
+            left = began + body.wait_ms / 1e3 - time.monotonic() if body.wait_ms < body.budget_ms else math.inf
             if not await self._wait(request, found, left):
                 await self._pool.invocations.promise(found)
                 if not found.life.is_final:
@@ -94,9 +95,8 @@ class Routes:
                 return True
             gone = asyncio.ensure_future(_disconnected(request))
             try:
-                await asyncio.wait(
-                    {gone, ticket.ended}, timeout=seconds - _WATCH_AFTER, return_when=asyncio.FIRST_COMPLETED
-                )
+                rest = None if seconds == math.inf else seconds - _WATCH_AFTER
+                await asyncio.wait({gone, ticket.ended}, timeout=rest, return_when=asyncio.FIRST_COMPLETED)
                 left = gone.done() and not ticket.life.is_final
             finally:
                 gone.cancel()

@@ -1,0 +1,178 @@
+"""The front's HTTP interface, with scripted peers behind it: who may do what, what is refused and how."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+
+import pytest
+from front_process import SAXPY, FrontProcess, Pending, wait_until
+
+ARGUMENTS = {"x": [1.0, 2.0], "y": [3.0, 4.0], "z": "inline"}
+
+
+@pytest.fixture(scope="module")
+def front(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FrontProcess]:
+    """One front for all tests here."""
+    with FrontProcess(tmp_path_factory.mktemp("front") / "state") as running:
+        yield running
+
+
+@pytest.mark.parametrize(
+    ("token", "method", "path", "status", "code"),
+    [
+        (None, "GET", "/v1/devices", 401, "unauthenticated"),
+        ("wrong", "POST", "/v1/invocations", 401, "unauthenticated"),
+        ("reader-token", "POST", "/v1/invocations", 403, "scope_missing"),
+        ("reader-token", "DELETE", "/v1/invocations/x", 403, "scope_missing"),
+        ("reader-token", "POST", "/v1/cache/purge", 403, "scope_missing"),
+        ("reader-token", "PUT", f"/v1/bundles/sha256:{'0' * 64}", 403, "scope_missing"),
+        ("plugin-token", "GET", "/metrics", 403, "scope_missing"),
+        ("alice-token", "GET", "/v2/nothing", 404, "route_unknown"),
+        ("alice-token", "PATCH", "/v1/devices", 404, "route_unknown"),
+        ("alice-token", "GET", "/v1/invocations/none", 404, "invocation_unknown"),
+        ("alice-token", "DELETE", "/v1/invocations/none", 404, "invocation_unknown"),
+    ],
+)
+def test_refusals(front: FrontProcess, token: str | None, method: str, path: str, status: int, code: str) -> None:
+    reply = front.client(token).request(method, path)
+    assert (reply.status, reply.code) == (status, code)
+    assert reply.body["error"]["hint"]
+    assert ("www-authenticate" in reply.headers) == (status == 401)
+
+
+@pytest.mark.parametrize(
+    ("body", "where"),
+    [
+        (b"", None),
+        (b"{", None),
+        (b"[]", None),
+        (b'{"bundle": NaN}', None),
+        (b"\xff", None),
+        (b"[" * 100_000, None),
+        (b'{"bundle": "sha256:1"}', "bundle"),
+        (b'{"bundle": "sha256:' + b"0" * 64 + b'", "arguments": []}', "arguments"),
+        (b'{"bundle": "sha256:' + b"0" * 64 + b'", "id": "a b"}', "id"),
+        (b'{"bundle": "sha256:' + b"0" * 64 + b'", "budget_ms": 0}', "budget_ms"),
+        (b'{"bundle": "sha256:' + b"0" * 64 + b'", "wait_ms": -1}', "wait_ms"),
+        (b'{"bundle": "sha256:' + b"0" * 64 + b'", "more": 1}', None),
+    ],
+)
+def test_malformed_invocations(front: FrontProcess, body: bytes, where: str | None) -> None:
+    reply = front.client().request("POST", "/v1/invocations", body)
+    assert (reply.status, reply.code) == (400, "request_invalid")
+    assert reply.body["error"].get("where") == where
+
+
+def test_bodies_over_their_limits(front: FrontProcess) -> None:
+    client = front.client()
+    reply = client.request("POST", "/v1/invocations", b" " * ((1 << 20) + 1))
+    assert (reply.status, reply.code) == (413, "payload_too_large")
+    reply = client.request("PUT", f"/v1/bundles/sha256:{'0' * 64}", headers={"Content-Length": str((48 << 20) + 1)})
+    assert (reply.status, reply.code) == (413, "bundle_too_large")
+
+
+def test_uploads(front: FrontProcess) -> None:
+    client = front.client()
+    data = SAXPY.replace("name: saxpy", "name: uploaded").encode()
+    digest = f"sha256:{hashlib.sha256(data).hexdigest()}"
+    for _ in range(2):
+        reply = client.request("PUT", f"/v1/bundles/{digest}", data)
+        assert reply.status == 200
+        assert reply.body == {"digest": digest, "name": "uploaded", "kernels": ["saxpy"], "warnings": []}
+    other = client.request("PUT", f"/v1/bundles/sha256:{'0' * 64}", data)
+    assert (other.status, other.code) == (400, "request_invalid")
+    assert digest in other.body["error"]["message"]
+    broken = client.request("PUT", "/v1/bundles/sha256:xyz", data)
+    assert (broken.status, broken.code) == (400, "request_invalid")
+
+
+@pytest.mark.parametrize(
+    ("data", "code"),
+    [
+        (b"kaas: 1\nname: [", "manifest_invalid"),
+        (b"PK\x03\x04 no zip", "bundle_invalid"),
+        (b"\x1f\x8b gzip", "bundle_invalid"),
+        (SAXPY.replace("threads", "treads").encode(), "unknown_key"),
+    ],
+)
+def test_broken_bundles(front: FrontProcess, data: bytes, code: str) -> None:
+    digest = f"sha256:{hashlib.sha256(data).hexdigest()}"
+    reply = front.client().request("PUT", f"/v1/bundles/{digest}", data)
+    assert (reply.status, reply.code) == (400, code)
+    assert front.client().invoke(digest, ARGUMENTS).code == "bundle_unknown"
+
+
+def test_one_bundle_uploaded_by_many_at_once_is_compiled_once(front: FrontProcess) -> None:
+    text = SAXPY.replace("name: saxpy", "name: popular")
+    before = len(front.supervisor.compiled)
+    uploads = [front.client(token) for token in ("alice-token", "bob-token") for _ in range(4)]
+    digest = f"sha256:{hashlib.sha256(text.encode()).hexdigest()}"
+    pending = [
+        Pending(lambda client=client: client.request("PUT", f"/v1/bundles/{digest}", text.encode()))  # type: ignore[misc]
+        for client in uploads
+    ]
+    assert [one.reply().status for one in pending] == [200] * len(pending)
+    # The source is that of other tests' bundles, so at most one compile is new, and none if it was cached.
+    assert len(front.supervisor.compiled) - before <= 1
+
+
+def test_vouching(front: FrontProcess) -> None:
+    digest = front.client("bob-token").upload(SAXPY)
+    body = json.dumps({"bundle": digest, "arguments": ARGUMENTS, "id": "vouched"}).encode()
+    plugin = front.client("plugin-token")
+    reply = plugin.request("POST", "/v1/invocations", body, {"KaaS-Tenant": "bob"})
+    assert reply.body["state"] == "done"
+    assert front.client("bob-token").get("/v1/invocations/vouched").body["state"] == "done"
+    assert front.client("alice-token").get("/v1/invocations/vouched").code == "invocation_unknown"
+    refused = front.client("bob-token").request("POST", "/v1/invocations", body, {"KaaS-Tenant": "alice"})
+    assert (refused.status, refused.code) == (403, "scope_missing")
+
+
+def test_tokens_are_read_again_on_sighup(front: FrontProcess) -> None:
+    path = front.state / "tokens.json"
+    entries = json.loads(path.read_text())
+    sha256 = hashlib.sha256(b"late-token").hexdigest()
+    path.write_text(json.dumps([*entries, {"sha256": sha256, "tenant": "late", "scopes": ["read"]}]))
+    assert front.client("late-token").get("/v1/queues").status == 401
+    front.hang_up()
+    wait_until(lambda: front.client("late-token").get("/v1/queues").status == 200)
+    path.write_text("broken")
+    front.hang_up()
+    assert front.client("late-token").get("/v1/queues").status == 200
+    path.write_text(json.dumps(entries))
+
+
+def test_status_shows_a_tenant_its_own_part(front: FrontProcess) -> None:
+    for token in ("alice-token", "bob-token"):
+        client = front.client(token)
+        assert client.invoke(client.upload(SAXPY), ARGUMENTS).body["state"] == "done"
+    alice, admin = front.client(), front.client("admin-token")
+    for path, key in (("/v1/devices", "devices"), ("/v1/cache", "device"), ("/v1/tenants", "tenants")):
+        own, everything = json.dumps(alice.get(path).body), json.dumps(admin.get(path).body)
+        assert '"alice"' in own
+        assert '"bob"' not in own
+        assert '"bob"' in everything, path
+        assert alice.get(path).body[key]
+    assert "host" in admin.get("/v1/cache").body
+    own, everything = alice.get("/metrics").body, admin.get("/metrics").body
+    assert 'tenant="alice"' in own
+    assert "bob" not in own
+    assert "kaas_executors" not in own
+    assert 'tenant="bob"' in everything
+    assert "kaas_executors" in everything
+
+
+def test_health_and_documents_need_no_token(front: FrontProcess) -> None:
+    client = front.client(None)
+    assert client.get("/healthz/live").body == {"status": "live"}
+    assert client.get("/healthz/ready").body == {"status": "ready"}
+    assert client.get("/openapi.json").body["openapi"] == "3.1.0"
+
+
+def test_purge_counts_device_and_host(front: FrontProcess) -> None:
+    client = front.client()
+    assert client.invoke(client.upload(SAXPY), ARGUMENTS).body["state"] == "done"
+    # The scripted mover drops 1000 bytes, the scripted executors none.
+    assert client.post("/v1/cache/purge", {}).body == {"bytes": 1000}
