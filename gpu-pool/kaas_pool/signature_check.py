@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from typing import Literal
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Literal
 
 from kaas.dtypes import DTYPES, DType
 from kaas.errors import AuthorError
 from kaas.graph import Arg, BufferArg, NullArg, ParamArg, Source
 from kaas.manifest import Manifest
 from kaas_pool.compiler.signatures import KernelParam, KernelSignature
+
+if TYPE_CHECKING:
+    from kaas_pool.compiler.messages import CompiledSource
 
 #: float and integer scalars, vector types such as float2, and what the text of a type does not tell (a template's T).
 CKind = Literal["float", "integer", "vector", "unknown"]
@@ -27,6 +30,16 @@ _BYTES = frozenset({"uint8", "int8", "bool"})
 #: A source and the kernel's name in the manifest.
 Kernel = tuple[Source, str]
 Signatures = Mapping[Kernel, KernelSignature]
+
+
+def check_compiled(manifest: Manifest, compiled: Iterable[CompiledSource]) -> None:
+    """As `check_signatures`, with the signatures of the manifest's compiled sources."""
+    signatures = {
+        (one.unit.source, kernel): KernelSignature.from_json(item)
+        for one in compiled
+        for kernel, item in one.signatures.items()
+    }
+    check_signatures(manifest, signatures)
 
 
 def check_signatures(manifest: Manifest, signatures: Signatures) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -86,6 +87,21 @@ class PoolProcess:
     def mover_pid(self) -> int:
         """The mover's process."""
         return int((self.state / "run" / "mover.pid").read_text())
+
+    def processes(self) -> dict[str, int]:
+        """Its processes but for the supervisor, by name: `front`, `mover`, `executor-3`, `compiler-7`."""
+        found: dict[str, int] = {}
+        for path in (self.state / "run").glob("*.pid"):
+            # One that ends takes its file along.
+            with contextlib.suppress(FileNotFoundError, ValueError):
+                found[path.stem] = int(path.read_text())
+        return found
+
+    def descriptors(self) -> dict[str, int]:
+        """How many descriptors the processes that stay have open."""
+        assert self.process is not None
+        stay = {"supervisor": self.process.pid, "front": self.front_pid, "mover": self.mover_pid()}
+        return {name: len(list(Path(f"/proc/{pid}/fd").iterdir())) for name, pid in stay.items()}
 
     def kill(self, pid: int) -> None:
         """SIGKILL one of its processes."""

@@ -20,7 +20,8 @@ class TcpProxy:
 
     `cut_answer_after` and `cut_request_after` end a connection (with a reset) once so many bytes of it have been
     forwarded; `cuts_left` bounds how often. While `gate` is clear, nothing is forwarded towards the client. The next
-    `refusals_left` requests are answered here, as an overloaded store does.
+    `refusals_left` requests are answered here, as an overloaded store does. `hold` keeps chosen requests back, and
+    `stop` makes it a server that is down.
     """
 
     def __init__(self, target: str) -> None:
@@ -36,6 +37,8 @@ class TcpProxy:
         self.refusals_left = 0
         self.gate = threading.Event()
         self.gate.set()
+        self._held: re.Pattern[bytes] | None = None
+        self._holding = 0
         self._changed = threading.Condition()
         self._sockets: set[socket.socket] = set()
         self._threads: list[threading.Thread] = []
@@ -48,6 +51,7 @@ class TcpProxy:
     def __exit__(self, *_: object) -> None:
         self._closing = True
         self.gate.set()
+        self.release()
         with contextlib.suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
@@ -70,6 +74,34 @@ class TcpProxy:
                 lambda: sum(request.startswith(prefix) for request in self.requests) >= count, 30
             )
         assert seen, f"{prefix}: {self.requests}"
+
+    def hold(self, head: bytes) -> None:
+        """From now on keep requests back whose head this regular expression finds, until `release`."""
+        with self._changed:
+            self._held = re.compile(head, re.DOTALL)
+
+    def wait_until_held(self, count: int = 1) -> None:
+        """Wait until so many requests are kept back."""
+        with self._changed:
+            assert self._changed.wait_for(lambda: self._holding >= count, 30), f"{self._holding}: {self.requests}"
+
+    def release(self) -> None:
+        """Let go of what was kept back; what was dropped meanwhile reaches nobody."""
+        with self._changed:
+            self._held = None
+            self._changed.notify_all()
+
+    def stop(self) -> None:
+        """Refuse connections and end those there are, as a server that is down."""
+        with contextlib.suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+        self.drop_connections()
+
+    def start(self) -> None:
+        """Listen again, where it did before `stop`."""
+        self._listener = socket.create_server(("127.0.0.1", int(self.endpoint.rpartition(":")[2])))
+        self._run(self._accept)
 
     def drop_connections(self) -> None:
         """End every connection, idle ones included, as a restarting server does."""
@@ -103,6 +135,7 @@ class TcpProxy:
             while data := source.recv(65536):
                 if towards_server:
                     self._note(data)
+                    self._keep_back(data)
                     if self._may_refuse():
                         source.sendall(_SLOW_DOWN)
                         break
@@ -137,6 +170,15 @@ class TcpProxy:
                 return False
             self.refusals_left -= 1
             return True
+
+    def _keep_back(self, data: bytes) -> None:
+        with self._changed:
+            if self._held is None or not self._held.search(data.partition(b"\r\n\r\n")[0]):
+                return
+            self._holding += 1
+            self._changed.notify_all()
+            self._changed.wait_for(lambda: self._held is None)
+            self._holding -= 1
 
     def _note(self, data: bytes) -> None:
         if found := _REQUEST.match(data):

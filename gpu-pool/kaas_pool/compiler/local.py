@@ -15,6 +15,7 @@ from kaas_pool.compiler.messages import CompiledSource, Target, Unit
 from kaas_pool.compiler.toolchains import fingerprint
 from kaas_pool.frames import Frame, Link, LinkClosed
 from kaas_pool.sandbox.policy import COMPILER_LIMITS, Limits
+from kaas_pool.signature_check import check_compiled
 from kaas_pool.spawn import kill_group, spawn
 
 #: How long a child that has closed its link may take to end by itself, so that its exit status tells why.
@@ -32,7 +33,8 @@ def compile_bundle(
     """The compiled sources of a bundle, in the order written, one after the other.
 
     `images` is a directory to keep images in and to take them from; several processes may share one. Raises KaasError:
-    `compile_error`, `kernel_not_found`, `compile_limit`, `sandbox_unavailable`, `toolchain_missing` or `internal`.
+    `compile_error`, `kernel_not_found`, `compile_limit`, `sandbox_unavailable`, `toolchain_missing` or `internal`; when
+    all compile, `signature_mismatch`.
     """
     cache = ImageCache(images) if images is not None else None
     files = included_files(bundle)
@@ -48,6 +50,7 @@ def compile_bundle(
             if cache is not None:
                 cache.keep(key, done)
         compiled.append(done)
+    check_compiled(bundle.manifest, compiled)
     return compiled
 
 
