@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import textwrap
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -52,7 +53,7 @@ def run(given: argparse.Namespace) -> int:
         if name in files:
             _save(files[name], array)
         else:
-            print(np.array2string(array, threshold=20, edgeitems=4, prefix="  "))
+            print(textwrap.indent(np.array2string(array, threshold=20, edgeitems=4), "  "))
     note(f"on {describe(kind)}")
     return 0
 

@@ -1,0 +1,126 @@
+"""`kaas new`, `check` and `run`: a kernel action on local files, with no server."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from kaas_command import clean_environment, kaas
+
+from kaas_cli.main import main
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+
+
+@pytest.fixture
+def action(tmp_path: Path) -> Path:
+    """A new action, as the template makes it."""
+    folder = tmp_path / "halve"
+    assert main(["new", str(folder)]) == 0
+    return folder
+
+
+def edit(path: Path, old: str, new: str) -> None:
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new))
+
+
+def test_a_new_action_is_good_and_passes_its_own_test(action: Path) -> None:
+    checked = kaas("check", action)
+    assert (checked.returncode, checked.stderr) == (0, "")
+    assert checked.stdout == "halve: good (2 buffers, 1 parameter, 1 kernel compiled for the emulated device)\n"
+    tested = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(action)],
+        cwd=action,
+        env=clean_environment(),
+        capture_output=True,
+        text=True,
+        timeout=110,
+        check=False,
+    )
+    assert tested.returncode == 0, tested.stdout
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new", "place", "said"),
+    [
+        ("kaas.yaml", "block:", "blok:", "kaas.yaml:16: error: ", "did you mean 'block'?"),
+        ("kaas.yaml", "shape: [n]}     #", "shape: [m]}     #", "kaas.yaml:10: error: ", "'n'"),
+        ("kaas.yaml", "threads: [n] ", "threads: [n +] ", "kaas.yaml:15: error: ", "n +"),
+        ("kaas.yaml", "halve.cu", "halv.cu", "kaas.yaml:13: error: ", "did you mean 'halve.cu'?"),
+        ("kaas.yaml", "kernel: halve", "kernel: half", "halve.cu: error: ", "halve"),
+        ("halve.cu", "scale * x[i]", "scale * y[i]", "halve.cu:3: error: ", "'y' was not declared"),
+        ("halve.cu", "extern", '#include "/etc/passwd"\nextern', "halve.cu:1: error: ", "/etc/passwd"),
+    ],
+)
+def test_findings(action: Path, file: str, old: str, new: str, place: str, said: str) -> None:
+    edit(action / file, old, new)
+    checked = kaas("check", action)
+    assert checked.returncode == 1
+    assert checked.stdout.startswith(f"{action}/{place}"), checked.stdout
+    assert said in checked.stdout
+    assert "root:" not in checked.stdout
+    # And the other commands say the same in their own way.
+    done = kaas("run", action, "-p", "x=[1]")
+    assert done.returncode == 1
+    assert f"where: {action}/{place.partition(': error')[0]}" in done.stderr
+
+
+def test_check_of_a_zip(action: Path, tmp_path: Path) -> None:
+    assert kaas("build", action, "-o", tmp_path / "a.zip").returncode == 0
+    assert kaas("check", tmp_path / "a.zip").returncode == 0
+    (tmp_path / "b.zip").write_bytes(b"PK\x03\x04")
+    checked = kaas("check", tmp_path / "b.zip")
+    assert checked.returncode == 1
+    assert checked.stdout.startswith(f"{tmp_path}/b.zip: error: ")
+
+
+def test_run(action: Path, tmp_path: Path) -> None:
+    x = np.linspace(0, 1, 1000, dtype=np.float32)
+    np.save(tmp_path / "x.npy", x)
+    done = kaas("run", action, "-p", "x=@x.npy", "-p", "scale=3", "-o", "z=z.npy", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "z  float32[1000]  3.9 KiB  -> z.npy\n"
+    assert "emulated" in done.stderr
+    np.testing.assert_allclose(np.load(tmp_path / "z.npy"), 3 * x, rtol=1e-6)
+    shown = kaas("run", action, "-p", "x=[1, 2]")
+    assert shown.stdout == "z  float32[2]  8 B\n  [0.5 1. ]\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "said", "where"),
+    [
+        ([], "the input 'x' is not given", "arguments.x"),
+        (["-p", "x=[[1]]"], "x", "arguments.x"),
+        (["-p", "x=@none.npy"], "there is no file none.npy", "-p x"),
+        (["-p", "x=@text.npy"], "is not a .npy file", "-p x"),
+        (["-p", "x=@objects.npy"], "is not a .npy file", "-p x"),
+        (["-p", "x=@ints.npy"], "int64", "arguments.x"),
+        (["-p", "x=s3://data/x.npy"], "`kaas run` has none", "-p x"),
+        (["-p", "x=[1]", "-p", "scale=much"], "scale", "arguments.scale"),
+        (["-p", "x=[1]", "-o", "y=y.npy"], "has no output 'y'", "-o y=y.npy"),
+        (["-p", "x=[1]", "-o", "z=none/z.npy"], "cannot write none/z.npy", "-o"),
+    ],
+)
+def test_bad_runs(action: Path, tmp_path: Path, words: list[str], said: str, where: str) -> None:
+    (tmp_path / "text.npy").write_text("1 2 3")
+    np.save(tmp_path / "objects.npy", np.array([{}]), allow_pickle=True)
+    np.save(tmp_path / "ints.npy", np.arange(3))
+    done = kaas("run", action, *words, cwd=tmp_path)
+    assert done.returncode == 1, done.stderr
+    assert done.stderr.startswith("error: ")
+    assert said in done.stderr
+    assert f"where: {where}" in done.stderr
+
+
+def test_no_gpu_is_said(action: Path) -> None:
+    done = kaas("run", action, "-p", "x=[1]", "--device", "cuda")
+    if Path("/proc/driver/nvidia/version").exists():
+        assert done.returncode == 0
+    else:
+        assert done.returncode == 3
+        assert "there is no NVIDIA driver" in done.stderr

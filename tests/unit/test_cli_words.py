@@ -1,0 +1,218 @@
+"""The command line's words: commands, help, values, failures and their statuses. Nothing here needs a server."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from kaas.errors import AuthorError, CallerError, PlatformError
+from kaas_cli.main import COMMANDS, main
+from kaas_cli.output import CALLER, PLATFORM, USAGE, Failure, as_failure, size, table
+from kaas_cli.values import parse_files, parse_values
+from kaas_local.state import StackError, default_directory
+
+Captured = pytest.CaptureFixture[str]
+
+
+@pytest.fixture(autouse=True)
+def alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """No stack and no store of whoever runs the tests."""
+    for name in ("KAAS_POOL_URL", "KAAS_TOKEN", "KAAS_DEBUG", "AWS_PROFILE", "AWS_ACCESS_KEY_ID"):
+        monkeypatch.delenv(name, raising=False)
+    for name in ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("KAAS_STATE_DIR", str(tmp_path / "state"))
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_explains_itself(command: str, capsys: Captured) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main([command, "--help"])
+    assert ended.value.code == 0
+    text = capsys.readouterr().out
+    assert f"usage: kaas {command}" in text
+    assert len(text.splitlines()) > 4
+
+
+def test_the_list_of_commands(capsys: Captured) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["--help"])
+    assert ended.value.code == 0
+    text = capsys.readouterr().out
+    for command, what in COMMANDS.items():
+        assert command in text
+        assert what in text
+
+
+def test_no_command(capsys: Captured) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main([])
+    assert ended.value.code == USAGE
+    assert "usage: kaas" in capsys.readouterr().out
+
+
+def test_a_mistyped_command(capsys: Captured) -> None:
+    assert main(["invok", "."]) == USAGE
+    assert capsys.readouterr().err == "error: there is no command 'invok'\nhint:  did you mean 'invoke'?\n"
+
+
+def test_a_missing_argument(capsys: Captured) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["cp", "x.npy"])
+    assert ended.value.code == USAGE
+    assert "TO" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "status", "said"),
+    [
+        (["check", "nowhere"], CALLER, "there is no nowhere"),
+        (["build", "nowhere"], USAGE, "not a folder"),
+        (["run", "nowhere"], CALLER, "there is no nowhere"),
+        (["invoke", "nowhere", "-p", "x=1"], CALLER, "there is no nowhere"),
+        (["run", ".", "-o", "z"], USAGE, "not NAME=VALUE"),
+        (["env"], CALLER, "nothing runs in"),
+        (["cp", "a", "b"], USAGE, "one of the two is a file"),
+        (["cp", "s3://a/b", "s3://a/c"], USAGE, "one of the two is a file"),
+        (["cp", "nowhere", "s3://data/x"], CALLER, "there is no file nowhere"),
+        (["cp", "s3://data/x", "nowhere/x"], CALLER, "there is no folder nowhere"),
+        (["cp", "s3://data", "x"], CALLER, "has no key"),
+        (["cp", "s3://data/x", "x"], CALLER, "no object store is known"),
+        (["new", "a b"], USAGE, "cannot name an action"),
+    ],
+)
+def test_failures(
+    words: list[str], status: int, said: str, capsys: Captured, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(words) == status
+    captured = capsys.readouterr()
+    assert captured.err.startswith("error: ")
+    assert said in captured.err
+    assert captured.out == ""
+    assert "Traceback" not in captured.err
+
+
+def test_nothing_runs(capsys: Captured) -> None:
+    assert main(["status"]) == CALLER
+    assert "nothing runs" in capsys.readouterr().out
+    assert main(["down"]) == 0
+    assert capsys.readouterr().out == "nothing ran\n"
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [
+        (AuthorError("unknown_key", "m", where="w", hint="h"), CALLER),
+        (CallerError("input_missing", "m", where="w", hint="h"), CALLER),
+        (PlatformError("pool_busy", "m", where="w", hint="h"), PLATFORM),
+        (StackError("m", "h"), PLATFORM),
+        (FileNotFoundError(2, "No such file", "x.npy"), CALLER),
+        (ZeroDivisionError("m"), PLATFORM),
+        (Failure("m", where="w", hint="h", status=USAGE), USAGE),
+    ],
+)
+def test_statuses(error: Exception, status: int) -> None:
+    assert as_failure(error).status == status
+
+
+def test_a_defect_says_so_and_shows_its_traceback_on_demand(capsys: Captured, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> object:
+        raise ZeroDivisionError("oh")
+
+    monkeypatch.setattr("kaas_cli.access.default_directory", fail)
+    assert main(["env"]) == PLATFORM
+    text = capsys.readouterr().err
+    assert text.startswith("error: ZeroDivisionError: oh\nhint:  this is a defect of kaas")
+    assert "Traceback" not in text
+    monkeypatch.setenv("KAAS_DEBUG", "1")
+    assert main(["env"]) == PLATFORM
+    assert "Traceback" in capsys.readouterr().err
+
+
+def test_an_interrupt(capsys: Captured, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(*_: object) -> object:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("kaas_cli.access.default_directory", interrupt)
+    assert main(["env"]) == 130
+    assert "Traceback" not in capsys.readouterr().err
+
+
+def test_values() -> None:
+    assert parse_values(["a=2", "b=-1.5e3", "c=true", "d=[1, 2]", "e=s3://data/x.npy", "f=@x.npy", 'g="2"']) == {
+        "a": 2,
+        "b": -1500.0,
+        "c": True,
+        "d": [1, 2],
+        "e": "s3://data/x.npy",
+        "f": Path("x.npy"),
+        "g": "2",
+    }
+    assert parse_values(["a=nan", "b=NaN", "c=-Infinity", "d=x=y"]) == {
+        "a": "nan",
+        "b": "NaN",
+        "c": "-Infinity",
+        "d": "x=y",
+    }
+    assert parse_files(["z=z.npy", "y=@y.npy"]) == {"z": Path("z.npy"), "y": Path("y.npy")}
+
+
+@pytest.mark.parametrize("words", [["a"], ["=2"], ["a="], ["a=1", "a=2"]])
+def test_bad_values(words: list[str]) -> None:
+    with pytest.raises(Failure) as caught:
+        parse_values(words)
+    assert caught.value.status == USAGE
+
+
+def test_state_directories() -> None:
+    home = Path.home()
+    assert default_directory({}) == home / ".local/state/kaas"
+    assert default_directory({"XDG_STATE_HOME": "/s"}) == Path("/s/kaas")
+    assert default_directory({"XDG_STATE_HOME": "/s", "KAAS_STATE_DIR": "/k"}) == Path("/k")
+    assert default_directory({"KAAS_STATE_DIR": "~/k"}) == home / "k"
+
+
+def test_tables_and_sizes() -> None:
+    assert table([["a", "bb"], ["ccc", ""]]) == "a    bb\nccc"
+    assert [size(count) for count in (0, 1023, 1024, 3 << 20, 5 << 40)] == [
+        "0 B",
+        "1023 B",
+        "1.0 KiB",
+        "3.0 MiB",
+        "5.0 TiB",
+    ]
+
+
+def test_new_and_build(tmp_path: Path, capsys: Captured, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["new", "half-it"]) == 0
+    assert sorted(path.name for path in Path("half-it").iterdir()) == [
+        "README.md",
+        "half_it.cu",
+        "kaas.yaml",
+        "test_half_it.py",
+    ]
+    for path in Path("half-it").iterdir():
+        text = path.read_text()
+        assert "NAME" not in text
+        assert "KERNEL" not in text
+    assert main(["new", "half-it"]) == CALLER
+    assert main(["build", "half-it"]) == 0
+    first = Path("half-it.zip").read_bytes()
+    for path in Path("half-it").iterdir():
+        path.touch()
+    monkeypatch.chdir(tmp_path / "half-it")
+    assert main(["build"]) == 0
+    assert Path("../half-it.zip").read_bytes() == first
+    assert main(["build", "-o", "x.zip"]) == USAGE
+    assert not Path("x.zip").exists()
+    assert "sha256:" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", ["7up", "a.b", "_a", "a" * 65, ".hidden"])
+def test_names_of_new_actions(tmp_path: Path, name: str) -> None:
+    status = main(["new", str(tmp_path / name)])
+    assert status == (0 if name in ("7up", "a.b") else USAGE)
+    assert (tmp_path / name).exists() == (status == 0)
