@@ -168,14 +168,14 @@ class Actions:
     """Compiles each action when it is first asked for; `images` keeps what was compiled."""
 
     def __init__(self, images: Path) -> None:
-        self._images = images
+        self.images = images
         self._actions: dict[str, Action] = {}
 
     def __getitem__(self, name: str) -> Action:
         if name not in self._actions:
             manifest = f"kaas: 1\nname: '{name}'\n{MANIFESTS[name]}".encode()
             bundle = Bundle.open(write_archive({"kaas.yaml": manifest, "all.cu": SOURCE.encode()}))
-            self._actions[name] = Action(bundle, compile_bundle(bundle, Target("emulated"), images=self._images))
+            self._actions[name] = Action(bundle, compile_bundle(bundle, Target("emulated"), images=self.images))
         return self._actions[name]
 
 
