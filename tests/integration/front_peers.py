@@ -19,6 +19,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
+from kaas_pool.compiler.signatures import read_signatures
 from kaas_pool.frames import Frame, Link, LinkClosed
 
 Script = Callable[[Any, Frame], bool]
@@ -180,7 +181,7 @@ class ScriptedExecutor(_Peer):
 
 
 class ScriptedCompiler(_Peer):
-    """Compiles anything into ten bytes."""
+    """Compiles any text into ten bytes."""
 
     def __init__(self, world: ScriptedSupervisor, link: Link, child: str) -> None:
         super().__init__(link, child)
@@ -192,7 +193,8 @@ class ScriptedCompiler(_Peer):
             return
         memory = os.memfd_create("image")
         os.write(memory, b"ten bytes.")
-        self.send({"type": "compiled", "signatures": {}, "log": "", "seconds": 0.1}, (memory,))
+        found = {one.name: one.to_json() for one in read_signatures(frame["text"])}
+        self.send({"type": "compiled", "signatures": found, "log": "", "seconds": 0.1}, (memory,))
         os.close(memory)
 
     def on_end(self) -> None:
