@@ -11,6 +11,7 @@ import shutil
 import subprocess
 from collections.abc import Iterable
 from functools import cache
+from pathlib import Path
 
 from kaas_pool.sandbox import landlock
 from kaas_pool.sandbox.landlock import Access, Rule
@@ -54,10 +55,18 @@ def prefix(rules: Iterable[Rule]) -> tuple[str, ...]:
 
 def command(found: str, rules: Iterable[Rule]) -> list[str]:
     """The command line of the bubblewrap at `found` that makes `rules` hold."""
-    words = [found, *_NAMESPACES, "--die-with-parent", "--cap-drop", "ALL", "--proc", "/proc", "--dev", "/dev"]
+    words = [found, *_NAMESPACES, "--die-with-parent", "--cap-drop", "ALL", "--dev", "/dev"]
+    # A distribution with all under /usr has these as links, and programs name their loader by them.
+    links = [path for path in map(Path, ("/lib", "/lib64", "/bin")) if path.is_symlink()]
+    for link in links:
+        words += ["--symlink", str(link.readlink()), str(link)]
     # Parents first: a bind mounted over an earlier one below it would hide that one.
     for rule in sorted(rules, key=lambda rule: rule.path.parts):
-        if rule.path.is_relative_to("/proc") or not rule.path.exists():
+        if rule.path in links or not rule.path.exists():
+            continue
+        if rule.path.is_relative_to("/proc"):
+            # Of the new process namespace: no other process is in it. A compiler has none, for its environment is there.
+            words += ["--proc", "/proc"] if "--proc" not in words else []
             continue
         if rule.path.is_relative_to("/dev"):
             if rule.access is Access.DEVICE:

@@ -74,7 +74,7 @@ def compiler(readable: Iterable[Path], work: Path, limits: Limits = COMPILER_LIM
     Python's own directories are not in it, because `#include` and `.incbin` reach whatever is: the compiler child
     imports all it needs before it is confined.
     """
-    rules = [*_shared(), *_each(readable), *_host_compiler(), Rule(work, Access.WRITE)]
+    rules = [*_shared(), *_each(readable), *host_compiler(), Rule(work, Access.WRITE)]
     return Policy(tuple(rules), Filter(processes=True, unix_sockets=False), _COMPILER_DESCRIPTORS, limits)
 
 
@@ -95,7 +95,8 @@ def _shared() -> list[Rule]:
     return [*rules, *_each((*_LOADER, *_HARMLESS)), Rule(Path("/dev/null"), Access.DEVICE)]
 
 
-def _host_compiler() -> list[Rule]:
+def host_compiler() -> list[Rule]:
+    """The host's g++ and what it runs and reads, the libraries apart."""
     found = shutil.which(os.environ.get("KAAS_EMULATOR_CXX", "g++"))
     if found is None:
         return []

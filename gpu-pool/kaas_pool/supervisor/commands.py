@@ -13,7 +13,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from kaas_pool.compiler import start
+from kaas_emulator import sources
+from kaas_pool.compiler import start, toolchains
 from kaas_pool.sandbox import bubblewrap, policy
 from kaas_pool.spawn import Command, environment
 from kaas_pool.supervisor.config import PoolConfig
@@ -67,7 +68,9 @@ def executor(config: PoolConfig, device: str, domain: str, scratch: Path) -> Com
         environ["KAAS_EMULATOR_DEVICES"] = str(config.devices)
     if config.allow_unsandboxed:
         arguments.append("--allow-unsandboxed")
-    prefix = bubblewrap.prefix(policy.executor(config.device, (), scratch).rules)
+    # What it reads before it confines itself: the emulated driver, which is found by its sources and compiler.
+    readable = [sources.driver_directory(), *toolchains.readable("emulated")] if config.device == "emulated" else []
+    prefix = bubblewrap.prefix([*policy.executor(config.device, readable, scratch).rules, *policy.host_compiler()])
     if prefix:
         environ |= [bubblewrap.MARK]
     return Command("kaas_pool.executor", tuple(arguments), environ, prefix)
