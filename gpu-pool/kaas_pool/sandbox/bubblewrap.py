@@ -65,7 +65,7 @@ def command(found: str, rules: Iterable[Rule]) -> list[str]:
         if rule.path in links or not rule.path.exists():
             continue
         if rule.path.is_relative_to("/proc"):
-            # Of the new process namespace: no other process is in it. A compiler has none, for its environment is there.
+            # Of the new process namespace: no other process is in it. A compiler has none: its environment is there.
             words += ["--proc", "/proc"] if "--proc" not in words else []
             continue
         if rule.path.is_relative_to("/dev"):
