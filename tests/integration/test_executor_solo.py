@@ -69,11 +69,24 @@ def wrong():
     saxpy()
 
 
+def page_locked():
+    solo = Solo("emulated")
+    solo.device.page_lock_bytes = 1 << 20
+    one = actions["saxpy"]
+    big = np.arange(1 << 19, dtype=np.float32)
+    try:
+        for _ in range(3):
+            outcome = solo.run(one.bundle, one.compiled, {"x": big, "y": big})
+            np.testing.assert_allclose(outcome.outputs["z"], 3 * big)
+    finally:
+        solo.close()
+
+
 globals()[sys.argv[2]]()
 """
 
 
-@pytest.mark.parametrize("part", ["saxpy", "twice", "fault", "wrong"])
+@pytest.mark.parametrize("part", ["saxpy", "twice", "fault", "wrong", "page_locked"])
 def test_a_process_runs_bundles_and_ends_cleanly(part: str, actions: Actions) -> None:
     for name in ("saxpy", "in_place", "fault"):
         assert actions[name].compiled

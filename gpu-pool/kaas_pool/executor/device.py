@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import ctypes
 import importlib
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -18,9 +20,10 @@ from kaas_pool.limits import Limits
 
 DeviceKind = Literal["cuda", "emulated"]
 
-#: Page-locking costs about as much as copying 64 KiB, and small copies return before the data has moved anyway.
-#: To be measured on hardware (docs/numbers.md, P6).
-PAGE_LOCK_BYTES = 1 << 20
+#: From this size on a copy is worth page-locking the host's side, which the device then reads and writes by itself:
+#: locking costs about as much as the driver's own way through a buffer up to some 100 KiB. To be measured on hardware.
+#: On the emulated device nothing is faster for it, and unlocking waits for whatever runs there.
+PAGE_LOCK_BYTES: Mapping[DeviceKind, float] = {"cuda": 1 << 20, "emulated": math.inf}
 
 _NON_BLOCKING = 1  # CU_STREAM_NON_BLOCKING: no implicit order with the default stream.
 _HOST_REGISTER_READ_ONLY = 8  # CU_MEMHOSTREGISTER_READ_ONLY
@@ -89,6 +92,7 @@ class Device:
             self._events: list[Any] = []
             attribute = self._cuda.device_attribute.READ_ONLY_HOST_REGISTER_SUPPORTED
             self._locks_read_only = bool(device.get_attribute(attribute))
+            self.page_lock_bytes = PAGE_LOCK_BYTES[kind]
         except BaseException:
             self._context.pop()
             raise
@@ -125,7 +129,7 @@ class Device:
 
     def page_lock(self, mapped: Mapped) -> None:
         """Page-lock a mapping where that pays and is possible."""
-        if mapped.size < PAGE_LOCK_BYTES or not (mapped.writable or self._locks_read_only):
+        if mapped.size < self.page_lock_bytes or not (mapped.writable or self._locks_read_only):
             return
         flags = 0 if mapped.writable else _HOST_REGISTER_READ_ONLY
         address = ctypes.c_void_p(mapped.pages.ctypes.data)

@@ -81,6 +81,7 @@ class Invocation:
     #: After small outputs were copied in the same stream.
     done_event: Any = None
     loaded: float = 0.0
+    started: float = 0.0
     gpu_ms: float = 0.0
     #: Why it failed, once it has.
     error: KaasError | None = None

@@ -11,7 +11,7 @@ import os
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from typing import Any, NoReturn
 
 from kaas.errors import CallerError, KaasError, PlatformError
 from kaas_pool.executor.bundles import BundleStore
@@ -29,6 +29,9 @@ from kaas_pool.plan import PlanCache
 #: Outputs of at most this size in all are copied in the compute stream, right behind the last operation: they take the
 #: device a few microseconds, less than this thread needs to see the end and to start them.
 SMALL_BYTES = 64 << 10
+#: Outputs up to this size go through page-locked memory of our own, so that the copy does not hold this thread; larger
+#: ones go straight to their segment, which is page-locked where that pays.
+STAGED_BYTES = 1 << 20
 
 
 class ContextLost(Exception):
@@ -72,12 +75,18 @@ class Worker:
         return bool(self._computing or self._copies_in or self._copies_out)
 
     def attach(self) -> list[tuple[str, int]]:
-        """A new link to the front: forget what is in flight, keep the cache; returns it as (key, bytes)."""
+        """A new link to the front: forget what is in flight, keep the cache; returns it as (key, bytes).
+
+        Raises ContextLost.
+        """
         self._link += 1
-        for invocation in list(self._invocations.values()):
-            invocation.silent = True
-            self._abort(invocation)
-        return self._cache.hello()
+        try:
+            for invocation in list(self._invocations.values()):
+                invocation.silent = True
+                self._abort(invocation)
+            return self._cache.hello()
+        except self._device.driver_error as error:
+            self._lose(self._device.failure(error))
 
     def handle(self, frame: Frame, descriptors: list[int]) -> None:
         """Act on one frame; closes its descriptors.
@@ -104,7 +113,6 @@ class Worker:
             return progress
         except self._device.driver_error as error:
             self._lose(self._device.failure(error))
-            return True
 
     # ***** frames *****
 
@@ -243,6 +251,7 @@ class Worker:
             self._end(invocation, failure.error)
             return
         invocation.move("computing")
+        invocation.started = time.monotonic()
         slot = invocation.slot = self._free_slots.pop()
         self._computing.append(invocation)
         stream = slot.stream
@@ -290,13 +299,12 @@ class Worker:
         for output in invocation.outputs:
             output.storage = plan.buffers[launcher.permutation[plan.buffers.index(output.buffer)]]
             address = self._cache.address(pinned.work[output.storage])
-            if output.segment is not None:
-                device.page_lock(output.segment)
-            if output.segment is not None and output.segment.is_locked:
-                device.copy_out(output.segment.array, address, stream)
-            else:
+            if output.segment is None or output.size <= STAGED_BYTES:
                 output.staging = device.staging(output.size)
                 device.copy_out(output.staging, address, stream)
+            else:
+                device.page_lock(output.segment)
+                device.copy_out(output.segment.array, address, stream)
 
     def _poll_copies_in(self) -> bool:
         progress = False
@@ -378,7 +386,7 @@ class Worker:
         stats = {
             "device_hits": pinned.hits,
             "load_ms": (invocation.loaded - invocation.received) * 1e3,
-            "compute_ms": (now - invocation.loaded) * 1e3,
+            "compute_ms": (now - invocation.started) * 1e3,
             "gpu_ms": invocation.gpu_ms,
         }
         self._send({"type": "done", "inv": invocation.inv, "stats": stats, "inline": inline})
@@ -425,7 +433,7 @@ class Worker:
                     queue.remove(invocation)
             self._end(invocation, error)
 
-    def _lose(self, failure: Failure) -> None:
+    def _lose(self, failure: Failure) -> NoReturn:
         """Answer for everything after an error that nobody expected; a lost context ends the process.
 
         Whose kernel a fault was is certain only if one invocation computed. If several did, none is blamed: each may
