@@ -12,8 +12,8 @@ from pathlib import Path
 
 #: A step that takes longer than this, in seconds, gets a line of its own.
 QUIET_S = 2.0
-#: A terminal's line is rewritten this often; anything else gets a new line this often.
-TERMINAL_S, LOG_S = 1.0, 30.0
+#: A terminal's line is rewritten every so often; anything else gets a line after the second, then every third.
+TERMINAL_S, LOG_FIRST_S, LOG_S = 1.0, 10.0, 30.0
 #: Lines of the log that are shown when a step fails.
 TAIL_LINES = 25
 
@@ -73,13 +73,14 @@ def run(
 
 
 def _wait(process: subprocess.Popen[bytes], title: str, started: float) -> int:
-    pause = QUIET_S
+    terminal = sys.stderr.isatty()
+    pause = QUIET_S if terminal else LOG_FIRST_S
     while True:
         try:
             return process.wait(timeout=pause)
         except subprocess.TimeoutExpired:
             elapsed = time.monotonic() - started
-        if sys.stderr.isatty():
+        if terminal:
             print(f"{_rewind()}  {title} ... {elapsed:.0f} s", end="", file=sys.stderr, flush=True)
             pause = TERMINAL_S
         else:

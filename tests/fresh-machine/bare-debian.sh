@@ -28,6 +28,7 @@ mirror=$(apt-get indextargets --format "\$(RELEASE) \$(REPO_URI)" 'Created-By: P
 unshare --mount --pid --fork true || cannot "new mount and process namespaces are not allowed here"
 
 root=$(mktemp -d "${TMPDIR:-/var/tmp}/bare-debian.XXXXXX")
+chmod 755 "$root" # it will be / to a user who is not root
 # Whatever was mounted or started below was so in namespaces that are gone by now.
 trap 'rm -rf --one-file-system "$root"' EXIT
 
