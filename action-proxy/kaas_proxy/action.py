@@ -81,8 +81,9 @@ class Action:
         try:
             client = self._pool().acting_as(self._authorization(request, loaded))
             invocation = client.invoke(
-                loaded.content,
+                loaded.bundle.digest,
                 loaded.arguments(request.arguments),
+                content=loaded.content,
                 id=request.activation_id,
                 budget_ms=budget_ms,
                 timeout_s=max(budget_ms, left_ms - _ANSWER_MS) / 1000,

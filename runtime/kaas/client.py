@@ -81,13 +81,14 @@ class PoolClient:
         self.url = url.rstrip("/")
         self._authorization = authorization
         self._reconnect_s = reconnect_s
-        self._http = urllib3.PoolManager(num_pools=1, maxsize=16)
+        # A connection pool by itself: the manager around it costs 0.07 ms per request.
+        self._http = urllib3.connection_from_url(self.url, maxsize=64)
+        self._prefix = urlsplit(self.url).path
 
     def acting_as(self, authorization: str | None) -> PoolClient:
         """The same connections under another identity."""
         other = PoolClient.__new__(PoolClient)
-        other.url, other._http, other._reconnect_s = self.url, self._http, self._reconnect_s
-        other._authorization = authorization
+        other.__dict__.update(self.__dict__, _authorization=authorization)
         return other
 
     def __enter__(self) -> PoolClient:
@@ -98,7 +99,7 @@ class PoolClient:
 
     def close(self) -> None:
         """Close the idle connections."""
-        self._http.clear()
+        self._http.close()
 
     def put_bundle(self, content: bytes, *, timeout_s: float = UPLOAD_SECONDS) -> dict[str, Any]:
         """Upload a zip or a manifest's text; the pool checks and compiles it before it answers."""
@@ -110,6 +111,7 @@ class PoolClient:
         bundle: bytes | str,
         arguments: Mapping[str, Any],
         *,
+        content: bytes | None = None,
         id: str | None = None,
         budget_ms: int = DEFAULT_BUDGET_MS,
         wait_ms: int | None = None,
@@ -117,11 +119,12 @@ class PoolClient:
     ) -> Invocation:
         """Start an invocation and wait for it.
 
-        `bundle` is a digest, or the bundle itself: then it is uploaded if the pool does not know it. Without `wait_ms`
-        the call waits until the invocation has ended. `timeout_s` bounds the whole call, an upload included (default:
-        the wait and some grace); giving up cancels the invocation.
+        `bundle` is the bundle itself, or its digest with the bundle as `content`: it is uploaded if the pool does not
+        know it. A digest alone is never uploaded. Without `wait_ms` the call waits until the invocation has ended.
+        `timeout_s` bounds the whole call, an upload included (default: the wait and some grace); giving up cancels the
+        invocation.
         """
-        content, digest = (bundle, digest_of(bundle)) if isinstance(bundle, bytes) else (None, bundle)
+        content, digest = (bundle, digest_of(bundle)) if isinstance(bundle, bytes) else (content, bundle)
         wait = min(budget_ms + round(GRACE_SECONDS * 1000), MAX_BUDGET_MS) if wait_ms is None else wait_ms
         limit = wait / 1000 + GRACE_SECONDS if timeout_s is None else timeout_s
         started = time.monotonic()
@@ -218,9 +221,9 @@ class PoolClient:
         while True:
             left = max(0.001, deadline - time.monotonic())
             try:
-                return self._http.request(
+                return self._http.urlopen(
                     method,
-                    f"{self.url}{path}",
+                    f"{self._prefix}{path}",
                     body=body,
                     headers=headers,
                     retries=False,

@@ -40,6 +40,7 @@ class ScriptedPool:
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
+            disable_nagle_algorithm = True
 
             def handle_any(self) -> None:
                 data = self.rfile.read(int(self.headers.get("Content-Length") or 0))

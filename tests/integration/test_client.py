@@ -67,6 +67,18 @@ def test_a_digest_cannot_be_uploaded() -> None:
     assert len(pool.requests) == 1
 
 
+def test_a_digest_with_its_content_is_as_good_as_the_bundle() -> None:
+    answers = iter([(404, error("bundle_unknown"))])
+    _, pool = call(lambda r: next(answers, done(r, RESULT)), lambda c: c.invoke(digest_of(BUNDLE), {}, content=BUNDLE))
+    assert pool.uploads == {digest_of(BUNDLE): BUNDLE}
+
+
+def test_a_pool_below_a_path() -> None:
+    with ScriptedPool(lambda r: (200, {"devices": []})) as pool, PoolClient(f"{pool.url}/pools/a/") as client:
+        client.status("devices")
+    assert [request.path for request in pool.requests] == ["/pools/a/v1/devices"]
+
+
 def test_errors_come_through_whole() -> None:
     body = error("pool_busy", hint="later", retry_after_ms=250)
     failure, pool = refused(lambda r: (429, body), lambda c: c.invoke(BUNDLE, {}))
