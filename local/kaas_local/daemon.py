@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING
+from typing import Any
 
 import boto3
 from botocore.config import Config
@@ -33,9 +33,6 @@ from kaas_local.credentials import BUCKETS, REGION, Credentials
 from kaas_local.lifeline import tied
 from kaas_local.seaweedfs import Ports, SeaweedFS, SeaweedFSError
 from kaas_local.state import Process, Stack, StackError, StateDirectory
-
-if TYPE_CHECKING:
-    from mypy_boto3_s3 import S3Client
 
 S3_PORT = 9000
 POOL_PORT = 7233
@@ -147,7 +144,7 @@ class Daemon:
             raise _StartError("store", f"the buckets cannot be made: {error}") from error
 
     @contextlib.contextmanager
-    def _admin_client(self) -> Iterator[S3Client]:
+    def _admin_client(self) -> Iterator[Any]:
         key = self._credentials.admin_key
         client = boto3.client(
             "s3",
