@@ -45,7 +45,7 @@ def run(given: argparse.Namespace) -> int:
     kernel = re.sub(r"[^A-Za-z0-9_]", "_", name)
     kernel = f"k_{kernel}" if kernel[0].isdigit() else kernel
     for template, target in _FILES.items():
-        text = files("kaas_cli").joinpath("template", template).read_text("utf-8")
+        text = (files("kaas_cli") / "template" / template).read_text("utf-8")
         path = folder / target.replace("KERNEL", kernel)
         path.write_text(text.replace("KERNEL", kernel).replace("NAME", name), "utf-8")
         print(path)
