@@ -97,6 +97,18 @@ class PoolProcess:
                 found[path.stem] = int(path.read_text())
         return found
 
+    def descendants(self) -> set[int]:
+        """All processes below the supervisor, from /proc."""
+        assert self.process is not None
+        parents: dict[int, int] = {}
+        for path in Path("/proc").glob("[0-9]*/stat"):
+            with contextlib.suppress(OSError):
+                parents[int(path.parent.name)] = int(path.read_text().rpartition(")")[2].split()[1])
+        found = [self.process.pid]
+        for pid in found:
+            found += [child for child, parent in parents.items() if parent == pid]
+        return set(found[1:])
+
     def descriptors(self) -> dict[str, int]:
         """How many descriptors the processes that stay have open."""
         assert self.process is not None
