@@ -3,7 +3,8 @@
 SHELL := /bin/bash
 PYTHON := .venv/bin/python
 PACKAGES := runtime/kaas gpu-pool/kaas_pool cuda-emulator/kaas_emulator action-proxy/kaas_proxy local/kaas_local cli/kaas_cli
-CODE := $(wildcard $(PACKAGES) scripts benchmarks examples tests)
+CODE := $(wildcard $(PACKAGES) scripts benchmarks examples) tests/conftest.py
+TEST_FOLDERS := $(sort $(dir $(wildcard tests/*/*.py)))
 
 .PHONY: help setup demo test test-all lint up down bench gpu-check lock clean
 
@@ -26,6 +27,8 @@ lint: setup  ## ruff and mypy, as strict as they go
 	$(PYTHON) -m ruff check
 	$(PYTHON) -m ruff format --check
 	$(PYTHON) -m mypy $(CODE)
+	@# Apart, because each folder may have a conftest.py of its own.
+	@set -e; for folder in $(TEST_FOLDERS); do echo "mypy $$folder"; $(PYTHON) -m mypy $$folder; done
 
 up: setup  ## Start the object store and the GPU pool on this machine
 	@.venv/bin/kaas up
