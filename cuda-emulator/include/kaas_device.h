@@ -45,5 +45,7 @@
 
 #include "kaas_device/launch.h"
 
+#include "shims/assert.h"
+
 #define __CUDACC__ 1
 #define __KAAS_EMULATOR__ 1

@@ -24,6 +24,9 @@ _TOKEN = re.compile(
 
 _DYNAMIC = re.compile(r"(?P<type>.*?)\b(?P<name>[A-Za-z_]\w*)\s*\[[^\]]*\](?P<rest>(?:\s*\[[^\]]*\])*)\s*\Z", re.DOTALL)
 
+#: Before the name of a kernel where the compiler's messages name a file.
+KERNEL_MARK = "kernel "
+
 
 class _Reader:
     """Walks over the tokens, knows in which kind of braces it is, and collects replacements."""
@@ -70,10 +73,8 @@ class _Reader:
             for place in self._shared:
                 self.replacements.append((*place, "thread_local"))
         if mark == "{":
-            self.braces.append(
-                self._words[:1] == ["namespace"]
-                or self._words[:2] in (["inline", "namespace"], ["extern", '"C"'], ["extern", '"C++"'])
-            )
+            words = self._words[1:] if self._words[:1] == ["inline"] else self._words
+            self.braces.append(words[:1] == ["namespace"] or words in (["extern", '"C"'], ["extern", '"C++"']))
         elif mark == "}":
             if self.braces:
                 self.braces.pop()
@@ -122,7 +123,7 @@ def to_host_source(text: str, kernels: Sequence[str]) -> str:
 
 def _table(kernels: Sequence[str]) -> str:
     entries = "".join(
-        f'\n# 1 "kernel {_quote(name)}"\n::kaas_device::describe<&{name}>("{_quote(name)}"),' for name in kernels
+        f'\n# 1 "{KERNEL_MARK}{_quote(name)}"\n::kaas_device::describe<&{name}>("{_quote(name)}"),' for name in kernels
     )
     return (
         '\n# 1 "the image\'s table"\n'

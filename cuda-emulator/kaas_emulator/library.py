@@ -14,7 +14,7 @@ from kaas_emulator.errors import EmulatorError
 SONAME = "libcuda.so.1"
 
 _FLAGS = ("-std=c++20", "-O2", "-fPIC", "-fvisibility=hidden", "-fno-gnu-unique", "-Wall", "-Wextra", "-pthread")
-_LINK = ("-shared", f"-Wl,-soname,{SONAME}", "-Wl,-z,defs", "-Wl,-z,now", "-static-libgcc", "-pthread", "-ldl")
+_LINK = ("-shared", f"-Wl,-soname,{SONAME}", "-Wl,-z,defs", "-Wl,-z,now", "-pthread", "-ldl")
 
 
 def _compile(directory: Path) -> None:
@@ -31,7 +31,10 @@ def _compile(directory: Path) -> None:
     # Two at a time: the smallest machine has two processors.
     with ThreadPoolExecutor(2) as pool:
         objects = list(pool.map(compile_one, sorted(driver.glob("*.cpp"))))
-    done = compiler.run([compiler.compiler(), *objects, *_LINK, "-o", SONAME], directory)
+    exports = driver / "exports.map"
+    done = compiler.run(
+        [compiler.compiler(), *objects, *_LINK, f"-Wl,--version-script={exports}", "-o", SONAME], directory
+    )
     if done.returncode:
         raise EmulatorError(f"the emulated driver does not link:\n{done.stderr}")
     for name in objects:
@@ -74,7 +77,8 @@ def activate() -> Path:
     else:
         if not hasattr(loaded, "kaas_emulator_version"):
             raise EmulatorError(
-                "a CUDA driver is loaded in this process already: activate the emulator before pycuda.driver is imported"
+                "a CUDA driver is loaded in this process already: "
+                "activate the emulator before pycuda.driver is imported"
             )
         return path
     try:

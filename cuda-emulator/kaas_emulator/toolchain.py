@@ -44,7 +44,7 @@ _PREFIX = "kaas_device.h"
 
 @functools.lru_cache(maxsize=1)
 def fingerprint() -> str:
-    """Names everything an image depends on besides its source: headers, compiler, flags, the processor's instructions."""
+    """Names what an image depends on besides its source: headers, compiler, flags, the processor's instructions."""
     return sources.digest(
         [sources.include_directory()],
         compiler.version(),
@@ -142,29 +142,42 @@ def compile_image(
         image.unlink(missing_ok=True)
 
 
-_MESSAGE = re.compile(r"^(?P<file>[^:\n]+):(?P<line>\d+): (?:fatal )?(?:error|warning|note): ", re.MULTILINE)
+_MESSAGE = re.compile(r"(?P<file>[^:\n]+):(?P<line>\d+): (?:fatal )?(?:error|warning|note): ")
+_NOISE = re.compile(r"compilation terminated|collect2: ")
+_LINKER = re.compile(r"^\S*/ld(?:\.\w+)?: ")
+#: Messages about the image's table are about a kernel's name; the first of each says what is wrong.
+_TABLE = re.compile(rf"{device_source.KERNEL_MARK}(?P<name>[^:\n]+(?:::[^:\n]+)*):1: ")
 
 
 def _readable(log: str, workdir: Path) -> str:
-    """The compiler's messages with the user's lines quoted, without this machine's directories."""
+    """The compiler's messages with the user's lines quoted, without this machine's directories and our headers."""
+    own = (str(sources.include_directory()), f"from {_PREFIX}")
     lines: list[str] = []
+    kernels: set[str] = set()
     for line in log.replace(f"{workdir}{os.sep}", "").splitlines():
-        if line.startswith(("compilation terminated", "collect2: ")):
+        if _NOISE.match(line) or any(place in line for place in own):
             continue
-        lines.append(re.sub(r"^.*/(?:ld(?:\.\w+)?: )", "", line))
+        about_kernel = _TABLE.match(line)
+        if about_kernel is not None:
+            if about_kernel["name"] not in kernels:
+                kernels.add(about_kernel["name"])
+                lines.append(f"kernel {about_kernel['name']}: {line[about_kernel.end() :]}")
+            continue
+        lines.append(_LINKER.sub("", line))
         found = _MESSAGE.match(line)
-        quoted = _line_of(workdir / found["file"], int(found["line"])) if found else None
+        quoted = _line_of(found["file"], int(found["line"]), workdir) if found else None
         if quoted:
             lines.append(f"    {quoted}")
     return "\n".join(lines)
 
 
-def _line_of(path: Path, number: int) -> str | None:
+def _line_of(name: str, number: int, workdir: Path) -> str | None:
+    """A line of a file in the work directory; a message may be about any file of the machine, and those are private."""
+    path = (workdir / name).resolve()
+    if not path.is_relative_to(workdir.resolve()):
+        return None
     try:
         with path.open(errors="replace") as file:
-            for index, line in enumerate(file, 1):
-                if index == number:
-                    return line.strip()
+            return next((line.strip() for index, line in enumerate(file, 1) if index == number), None)
     except OSError:
-        pass
-    return None
+        return None

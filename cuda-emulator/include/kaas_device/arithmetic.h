@@ -6,9 +6,11 @@
 
 namespace kaas_device {
 
-// Only for numbers, so that a program's own min() and max() for its own types are not in question.
+// Two whole numbers or two floating ones, as CUDA's overloads have it: a mixture is ambiguous there.
 template <class A, class B>
-using Common = std::enable_if_t<std::is_arithmetic_v<A> && std::is_arithmetic_v<B>, decltype(A() + B())>;
+using Common = std::enable_if_t<(std::is_integral_v<A> && std::is_integral_v<B>) ||
+                                    (std::is_floating_point_v<A> && std::is_floating_point_v<B>),
+                                decltype(A() + B())>;
 
 constexpr double pi = 3.14159265358979323846;
 
@@ -30,6 +32,13 @@ static inline kaas_device::Common<A, B> max(A a, B b) {
     else if constexpr (std::is_floating_point_v<T>) return fmax(a, b);
     else return static_cast<T>(a) > static_cast<T>(b) ? static_cast<T>(a) : static_cast<T>(b);
 }
+
+static inline unsigned umin(unsigned a, unsigned b) { return a < b ? a : b; }
+static inline unsigned umax(unsigned a, unsigned b) { return a > b ? a : b; }
+static inline long long llmin(long long a, long long b) { return a < b ? a : b; }
+static inline long long llmax(long long a, long long b) { return a > b ? a : b; }
+static inline unsigned long long ullmin(unsigned long long a, unsigned long long b) { return a < b ? a : b; }
+static inline unsigned long long ullmax(unsigned long long a, unsigned long long b) { return a > b ? a : b; }
 
 static inline float rsqrtf(float x) { return 1.0f / sqrtf(x); }
 static inline double rsqrt(double x) { return 1.0 / sqrt(x); }

@@ -87,7 +87,7 @@ class KernelSignature:
 
 
 def read_signatures(preprocessed: str) -> tuple[KernelSignature, ...]:
-    """The kernels of a preprocessed source in the order of their first appearance; overloads are kernels of their own."""
+    """The kernels of a preprocessed source in the order of their first appearance; every overload counts."""
     found: dict[tuple[str, tuple[str, ...]], KernelSignature] = {}
     for signature, is_definition in _Reader(list(tokens(preprocessed))).kernels():
         key = (signature.name, tuple(parameter.type for parameter in signature.parameters))
@@ -265,11 +265,10 @@ def _parameter(part: list[Token]) -> KernelParam:
     arrays = 0
     # `T name[4]` and `T (*name)[4]` are pointers.
     while part and part[-1].text == "]":
-        start = max(index for index, token in enumerate(part) if token.text == "[")
-        part = part[:start]
+        part = part[: _last(part, "[")]
         arrays += 1
     if part and part[-1].text == ")":
-        start = max(index for index, token in enumerate(part) if token.text == "(")
+        start = _last(part, "(")
         part = part[:start] + part[start + 1 : -1]
         arrays = 0
     part, name = _without_name(part)
@@ -283,6 +282,11 @@ def _parameter(part: list[Token]) -> KernelParam:
         is_const = any(token.text == "const" and not _is_nested(pointee, at) for at, token in enumerate(pointee))
     text = _spell(part) + ("*" if arrays else "")
     return KernelParam(name, text, is_pointer, is_const, _POINTER_BYTES if is_pointer else _size(part))
+
+
+def _last(part: list[Token], bracket: str) -> int:
+    """Where the last such bracket is; 0 in a text that has none, which no compiler takes."""
+    return max((index for index, token in enumerate(part) if token.text == bracket), default=0)
 
 
 def _without_name(part: list[Token]) -> tuple[list[Token], str | None]:

@@ -1,0 +1,148 @@
+"""Programs that must run in a process of their own: what they do to the device may not be undone.
+
+Each function below is one program. It prints one JSON value, which `run` answers.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from contract_device import Module, driver
+
+SECONDS = 60
+
+
+def run(program: str, *arguments: object, **environment: str) -> tuple[Any, str]:
+    """What the program printed, and its standard error; the process must end well."""
+    done = start(program, *arguments, **environment)
+    out, errors = done.communicate(timeout=SECONDS)
+    assert done.returncode == 0, errors
+    return json.loads(out), errors
+
+
+def start(program: str, *arguments: object, **environment: str) -> subprocess.Popen[str]:
+    """The program, running; the caller waits for it."""
+    command = [sys.executable, __file__, program, json.dumps(arguments)]
+    return subprocess.Popen(
+        command,
+        env={**os.environ, **environment},
+        cwd=Path(__file__).parent,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def _status(cuda: Any, call: Any) -> str:
+    try:
+        call()
+    except cuda.Error as error:
+        return str(error).rpartition("failed: ")[2].partition(" - ")[0]
+    return "ok"
+
+
+def fault(kernel: str, threads: int, shared: int, values: list[int | None]) -> dict[str, str]:
+    """Launches a kernel that is to go wrong, then asks the context for other things. None stands for its buffer."""
+    cuda = driver()
+    context = cuda.Device(0).make_context()
+    try:
+        buffer = cuda.mem_alloc(4096)
+        function = Module("control")[kernel]
+        stream, event = cuda.Stream(), cuda.Event()
+        arguments: list[Any] = [buffer if value is None else _argument(value) for value in values]
+        function(*arguments, block=(threads, 1, 1), shared=shared, stream=stream)
+        return {
+            "synchronize": _status(cuda, stream.synchronize),
+            "query": _status(cuda, stream.is_done),
+            "copy": _status(cuda, lambda: cuda.memcpy_dtoh(np.empty(4, np.uint8), buffer)),
+            "record": _status(cuda, lambda: event.record(stream)),
+            "launch": _status(cuda, lambda: function(*arguments, block=(threads, 1, 1), shared=shared)),
+            "allocate": _status(cuda, lambda: cuda.mem_alloc(16)),
+            "context": _status(cuda, context.synchronize),
+        }
+    finally:
+        context.pop()
+
+
+def _argument(value: int) -> Any:
+    return np.int64(value) if abs(value) > 1 << 30 else np.int32(value)
+
+
+def add() -> int:
+    """A kernel that goes right."""
+    cuda = driver()
+    context = cuda.Device(0).make_context()
+    try:
+        result = np.zeros(1, np.int32)
+        Module("control")["set"](cuda.Out(result), np.int32(42), block=(1, 1, 1))
+        return int(result[0])
+    finally:
+        context.pop()
+
+
+def recover() -> list[Any]:
+    """A fault, then another context in the same process."""
+    cuda = driver()
+    broken = cuda.Device(0).make_context()
+    try:
+        Module("control")["set"](np.uintp(0), np.int32(1), block=(1, 1, 1))
+        status = _status(cuda, broken.synchronize)
+    finally:
+        broken.pop()
+        broken.detach()
+    return [status, add()]
+
+
+def hang() -> None:
+    """Starts an endless kernel, shows that the process still answers, and then waits to be killed."""
+    cuda = driver()
+    context = cuda.Device(0).make_context()
+    never = cuda.mem_alloc(4)
+    cuda.memset_d32(never, 0, 1)
+    stream, event = cuda.Stream(1), cuda.Event()
+    Module("control")["endless"](never, block=(32, 1, 1), grid=(64, 1), stream=stream)
+    event.record(stream)
+    assert not event.query()
+    assert not stream.is_done()
+    print(json.dumps("hanging"), flush=True)
+    context.synchronize()
+
+
+def describe() -> dict[str, Any]:
+    """What the environment made of the devices."""
+    cuda = driver()
+    devices = [cuda.Device(index) for index in range(cuda.Device.count())]
+    return {
+        "names": [device.name() for device in devices],
+        "memory": [device.total_memory() for device in devices],
+        "capability": [device.compute_capability() for device in devices],
+        "processors": [device.get_attribute(cuda.device_attribute.MULTIPROCESSOR_COUNT) for device in devices],
+    }
+
+
+def fork() -> str:
+    """What a forked child's use of the driver answers."""
+    cuda = driver()
+    context = cuda.Device(0).make_context()
+    try:
+        reading, writing = os.pipe()
+        child = os.fork()
+        if child == 0:
+            os.write(writing, _status(cuda, lambda: cuda.mem_alloc(16)).encode())
+            os._exit(0)
+        os.waitpid(child, 0)
+        return os.read(reading, 1000).decode()
+    finally:
+        context.pop()
+
+
+if __name__ == "__main__":
+    answer = globals()[sys.argv[1]](*json.loads(sys.argv[2]))
+    print(json.dumps(answer), flush=True)
