@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+import kaas_emulator
 from kaas.binding import Binding
 from kaas.bundle import Bundle
 from kaas_pool.compiler.messages import CompiledSource
@@ -25,7 +26,7 @@ from kaas_pool.spawn import Command, environment, spawn
 
 Array = npt.NDArray[Any]
 
-PATIENCE_SECONDS = 10.0
+PATIENCE_SECONDS = 60.0
 _SEALS = fcntl.F_SEAL_WRITE | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW
 
 
@@ -46,6 +47,7 @@ class ExecutorProcess:
     """`python -m kaas_pool.executor`; use as a context manager."""
 
     def __init__(self, scratch: Path, *arguments: str, environ: Mapping[str, str] | None = None) -> None:
+        kaas_emulator.build()
         scratch.mkdir(exist_ok=True)
         self.control, other = Link.pair()
         words = ("--kind", "emulated", "--device", "0", "--domain", "test", "--scratch", str(scratch), *arguments)
@@ -60,8 +62,12 @@ class ExecutorProcess:
         self.control.send({"type": "attach", "epoch": epoch}, [theirs.fileno()])
         theirs.close()
         front = Front(ours)
-        front.hello = front.expect("hello")
-        assert front.hello["epoch"] == epoch
+        try:
+            front.hello = front.expect("hello")
+            assert front.hello["epoch"] == epoch
+        except BaseException:
+            front.close()
+            raise
         return front
 
     def wait(self) -> int:
