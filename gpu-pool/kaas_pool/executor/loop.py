@@ -90,6 +90,8 @@ class Loop:
         control.sock.setblocking(False)
         self._poll = select.epoll()
         self._poll.register(control, select.EPOLLIN)
+        #: What is waited for at the front's link.
+        self._watched = select.EPOLLIN
         self._progress_at = 0.0
         self._pause = SHORTEST_PAUSE
 
@@ -105,14 +107,16 @@ class Loop:
             self._poll.close()
 
     def _round(self) -> bool:
-        for descriptor, _ in self._wait():
+        events = self._wait()
+        for descriptor, _ in events:
             if descriptor == self._control.fileno():
                 if not self._read_control():
                     return False
             else:
                 self._front.flush()
                 self._read_front()
-        if self._worker.in_flight and self._worker.poll():
+        if (self._worker.in_flight and self._worker.poll()) or events:
+            # Counted from the end of the work: handling a frame takes about as long as the spinning after it.
             self._progress_at = time.monotonic()
             self._pause = SHORTEST_PAUSE
         self._watch()
@@ -120,10 +124,7 @@ class Loop:
 
     def _wait(self) -> list[tuple[int, int]]:
         if not self._worker.in_flight:
-            events: list[tuple[int, int]] = self._poll.poll()
-            self._progress_at = time.monotonic()
-            self._pause = SHORTEST_PAUSE
-            return events
+            return self._poll.poll()
         if time.monotonic() - self._progress_at > SPIN_SECONDS:
             # epoll itself counts in milliseconds.
             select.select([self._poll], [], [], self._pause)
@@ -132,8 +133,10 @@ class Loop:
 
     def _watch(self) -> None:
         """Ask to be woken when the front's socket takes more, as long as something waits for that."""
-        if (link := self._front.link) is not None:
-            self._poll.modify(link, select.EPOLLIN | (select.EPOLLOUT if self._front.blocked else 0))
+        link, wanted = self._front.link, select.EPOLLIN | (select.EPOLLOUT if self._front.blocked else 0)
+        if link is not None and wanted != self._watched:
+            self._poll.modify(link, wanted)
+            self._watched = wanted
 
     def _read_control(self) -> bool:
         try:
@@ -154,6 +157,7 @@ class Loop:
         resident = self._worker.attach()
         self._front.use(link)
         self._poll.register(link, select.EPOLLIN)
+        self._watched = select.EPOLLIN
         self._front.send({"type": "hello", "epoch": epoch, **self._hello, "resident": resident})
 
     def _detach(self) -> None:
