@@ -92,6 +92,8 @@ class PoolProcess:
         """Its processes but for the supervisor, by name: `front`, `mover`, `executor-3`, `compiler-7`."""
         found: dict[str, int] = {}
         for path in (self.state / "run").glob("*.pid"):
+            if path.stem == "pool":
+                continue
             # One that ends takes its file along.
             with contextlib.suppress(FileNotFoundError, ValueError):
                 found[path.stem] = int(path.read_text())

@@ -224,7 +224,7 @@ def test_an_output_larger_than_host_memory(gated_pool: PoolProcess, s3: S3Client
 
 def test_a_write_where_one_may_not(gated_pool: PoolProcess, s3: S3Client, name: str) -> None:
     client = gated_pool.client()
-    arguments = {"x": put(s3, f"{name}/x.npy", ONES), "y": [1.0] * 4, "z": f"s3://bob/{name}/z.npy"}
+    arguments: dict[str, Any] = {"x": put(s3, f"{name}/x.npy", ONES), "y": [1.0] * 4, "z": f"s3://bob/{name}/z.npy"}
     failed(client.invoke(client.upload(SAXPY), arguments), "object_forbidden", message=f"s3://bob/{name}/z.npy")
     assert keys(s3, name, "bob") == []
     assert_serves(gated_pool, s3)
@@ -233,7 +233,7 @@ def test_a_write_where_one_may_not(gated_pool: PoolProcess, s3: S3Client, name: 
 def test_an_object_that_changes_under_way(gated_pool: PoolProcess, store: TcpProxy, s3: S3Client, name: str) -> None:
     client = gated_pool.client()
     bundle = client.upload(SAXPY)
-    arguments = {"x": put(s3, f"{name}/x.npy", ONES), "y": [1.0] * 4, "z": f"s3://alice/{name}/z.npy"}
+    arguments: dict[str, Any] = {"x": put(s3, f"{name}/x.npy", ONES), "y": [1.0] * 4, "z": f"s3://alice/{name}/z.npy"}
     store.hold(LOAD)
     pending = client.invoking(bundle, arguments)
     store.wait_until_held()
@@ -310,7 +310,7 @@ def test_a_budget_spent_before_acceptance(
 ) -> None:
     client = gated_pool.client()
     bundle = client.upload(SAXPY)
-    arguments = {"x": put(s3, f"{name}/x.npy", ONES), "y": [1.0] * 4, "z": f"s3://alice/{name}/z.npy"}
+    arguments: dict[str, Any] = {"x": put(s3, f"{name}/x.npy", ONES), "y": [1.0] * 4, "z": f"s3://alice/{name}/z.npy"}
     store.hold(LOOK)
     reply = client.invoke(bundle, arguments, budget_ms=300)
     refused(reply, "budget_exceeded", message="300 ms was spent while being accepted", hint="larger budget_ms")
@@ -322,7 +322,7 @@ def test_a_budget_spent_before_acceptance(
 def test_a_deadline_of_openwhisk_bounds_the_pool(
     store: TcpProxy, proxies: dict[str, ProxyProcess], s3: S3Client, name: str, deadline: Callable[[int], str]
 ) -> None:
-    arguments = {"x": put(s3, f"{name}/x.npy", ONES), "y": [1.0] * 4, "z": f"s3://alice/{name}/z.npy"}
+    arguments: dict[str, Any] = {"x": put(s3, f"{name}/x.npy", ONES), "y": [1.0] * 4, "z": f"s3://alice/{name}/z.npy"}
     store.hold(LOAD)
     status, answer = proxies[SAXPY].run(arguments, deadline=deadline(2000))
     assert status == 200
@@ -347,7 +347,7 @@ def test_the_store_is_down(
 ) -> None:
     client = gated_pool.client()
     bundle = client.upload(SAXPY)
-    arguments = {"x": put(s3, f"{name}/x.npy", ONES), "y": [1.0] * 4, "z": f"s3://alice/{name}/z.npy"}
+    arguments: dict[str, Any] = {"x": put(s3, f"{name}/x.npy", ONES), "y": [1.0] * 4, "z": f"s3://alice/{name}/z.npy"}
     store.stop()
     try:
         reply = client.invoke(bundle, arguments)
@@ -369,7 +369,7 @@ def test_the_store_goes_down_under_way_and_comes_back(
 ) -> None:
     client = gated_pool.client()
     bundle = client.upload(SAXPY)
-    arguments = {"x": put(s3, f"{name}/x.npy", ONES), "y": [1.0] * 4, "z": f"s3://alice/{name}/z.npy"}
+    arguments: dict[str, Any] = {"x": put(s3, f"{name}/x.npy", ONES), "y": [1.0] * 4, "z": f"s3://alice/{name}/z.npy"}
     store.hold(WRITE)
     pending = client.invoking(bundle, arguments, id="back")
     store.wait_until_held()
@@ -384,7 +384,7 @@ def test_the_store_goes_down_under_way_and_comes_back(
 def test_the_pool_is_down_behind_the_proxy(
     gated_pool: PoolProcess, s3: S3Client, name: str, tmp_path: Path, deadline: Callable[[int], str]
 ) -> None:
-    arguments = {"x": put(s3, f"{name}/x.npy", ONES), "y": [1.0] * 4, "z": f"s3://alice/{name}/z.npy"}
+    arguments: dict[str, Any] = {"x": put(s3, f"{name}/x.npy", ONES), "y": [1.0] * 4, "z": f"s3://alice/{name}/z.npy"}
     with TcpProxy(f"http://127.0.0.1:{gated_pool.port}") as between:
         between.stop()
         environment = {"KAAS_POOL_URL": between.endpoint, "KAAS_TOKEN": "alice-token"}
@@ -447,3 +447,30 @@ def test_who_may_not_call_through_the_proxy(
         assert status == ERRORS[code].run
         check_error(answer["error"], code, hint="" if token else "provide-api-key true")
         assert proxy.sentinels() == (1, 1)
+
+
+def test_tenants_see_nothing_of_each_other(gated_pool: PoolProcess, s3: S3Client, name: str) -> None:
+    alice, bob = gated_pool.client(), gated_pool.client("bob-token")
+    text = SAXPY.replace("name: saxpy", "name: hers")
+    bundle = alice.upload(text)
+    own = put(s3, f"{name}/secret.npy", np.full(4, 7, np.float32))
+    both = put(s3, f"{name}/both.npy", ONES, "shared")
+    hers = {"x": own, "y": both, "z": "inline", "a": 2}
+    assert done(alice.invoke(bundle, hers, id="hers"))["z"] == [15.0] * 4
+    # Bundles and invocations: the same names are other things.
+    refused(bob.invoke(bundle, hers), "bundle_unknown", hint="PUT")
+    for reply in (bob.get("/v1/invocations/hers"), bob.delete("/v1/invocations/hers")):
+        refused(reply, "invocation_unknown")
+    bob.upload(text)
+    mine = done(bob.invoke(bundle, {"x": both, "y": both, "z": "inline", "a": 2}, id="hers"))
+    assert mine["z"] == [3.0] * 4
+    # Data: hers is refused though it is cached, and what both may read is fetched under his own rights.
+    refused(bob.invoke(bundle, hers), "object_forbidden", message=own)
+    assert (mine["kaas"]["stats"]["device_hits"], mine["kaas"]["stats"]["host_hits"]) == (0, 0)
+    assert bob.post("/v1/cache/purge", {}).body["bytes"] > 0
+    assert done(alice.invoke(bundle, hers))["kaas"]["stats"]["device_hits"] == 2
+    assert done(bob.invoke(bundle, {"x": both, "y": both, "z": "inline"}))["kaas"]["stats"]["device_hits"] == 0
+    for path in ("devices", "cache", "queues", "tenants"):
+        assert "alice" not in str(bob.get(f"/v1/{path}").body)
+    assert "alice" not in bob.get("/metrics").body
+    assert alice.get("/v1/invocations/hers").body["state"] == "done"

@@ -183,6 +183,8 @@ class Executor:
             os.close(descriptor)
         kind = frame["type"]
         if kind in ("done", "need", "failed"):
+            # It exits next: nothing more goes to it, and nobody tries again before it is known dead.
+            self._doomed = self._doomed or bool(frame.get("fatal", False))
             run = self._runs.get(frame["inv"])
             if run is not None:
                 run.put(frame)

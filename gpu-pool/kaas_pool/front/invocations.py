@@ -57,6 +57,7 @@ class Invocations:
         self._tickets: dict[_Key, Ticket] = {}
         self._admitting: dict[_Key, tuple[str, asyncio.Task[Ticket]]] = {}
         self._dispatcher: Dispatcher | None = None
+        self._taken_up = asyncio.Event()
         #: Set when the front goes down: nothing is accepted any more.
         self.draining = False
         self.in_flight: Counter[str] = Counter()
@@ -157,12 +158,14 @@ class Invocations:
         self._outcomes.add(life, journalled=ticket.journalled)
         self._metrics.end(life)
 
-    def recover(self) -> list[asyncio.Task[Ticket]]:
-        """Take up what an earlier front had promised."""
-        return [
+    def recover(self) -> None:
+        """Know what an earlier front had promised, before anybody can ask for it; it begins with `take_up`."""
+        for left in self._journal.unfinished():
             self._begin((left.tenant, left.id), left.fingerprint, self._readmit(left))
-            for left in self._journal.unfinished()
-        ]
+
+    def take_up(self) -> None:
+        """Begin what was recovered: bundles can be compiled from now on."""
+        self._taken_up.set()
 
     # Admission.
 
@@ -199,6 +202,7 @@ class Invocations:
         return self._submit(key, fingerprint, request, work.result(), began)
 
     async def _readmit(self, left: Unfinished) -> Ticket:
+        await self._taken_up.wait()
         request = InvocationRequest.from_json(left.request)
         admission = self._admission.admit(
             left.tenant, left.id, left.fingerprint, request.bundle, request.arguments, left.objects

@@ -60,7 +60,7 @@ class Pool:
             Link.from_descriptor(config.control), self.executors.adopted, lambda: self.lost.set_result(None)
         )
         self.executors.use(self._supervisor)
-        self._recovered = False
+        self.invocations.recover()
         self._tasks = [loop.create_task(keep_probing(self.executors, device, self._known)) for device in config.devices]
         self._tasks.append(loop.create_task(self._sweep()))
 
@@ -118,10 +118,7 @@ class Pool:
 
     def _known(self, device: str) -> None:
         self.dispatcher.device_up(device)
-        if not self._recovered:
-            # Bundles can be compiled from now on, which taking up old invocations may need.
-            self._recovered = True
-            self.invocations.recover()
+        self.invocations.take_up()
 
     def _executor_up(self, device: str, domain: str) -> None:
         self.dispatcher.executor_up(device, domain)
