@@ -201,6 +201,23 @@ def test_a_waiting_client_gets_its_answer_though_the_front_dies(
     nothing_is_left(gated_pool)
 
 
+def test_what_ran_for_a_dead_front_is_in_nobodys_way(gated_pool: PoolProcess, s3: S3Client) -> None:
+    client = gated_pool.client()
+    wayward = client.upload(WAYWARD)
+    assert_serves(gated_pool, s3)
+    executor, front = executor_of(gated_pool), gated_pool.front_pid
+    call = {"bundle": wayward, "arguments": {"x": ENDLESS, "z": "inline"}, "id": "orphan"}
+    with client.connection(call):
+        wait_until(lambda: "inputs loaded" in story(client, "orphan"))
+        gated_pool.kill(front)
+        wait_for_end(front)
+    gated_pool.wait_until_ready()
+    refused(client.get("/v1/invocations/orphan"), "invocation_unknown")
+    assert done(client.invoke(wayward, {"x": GOOD, "z": "inline"}))["z"] == GOOD
+    wait_for_end(executor)
+    nothing_is_left(gated_pool)
+
+
 # ***** Compiler *****
 
 

@@ -29,6 +29,10 @@ from kaas_pool.plan import PlanCache
 #: Outputs of at most this size in all are copied in the compute stream, right behind the last operation: they take the
 #: device a few microseconds, less than this thread needs to see the end and to start them.
 SMALL_BYTES = 64 << 10
+
+#: What is in flight when a new front comes has so long to end, in seconds. Nobody watches its budget any more, and an
+#: endless kernel would hold up the device for ever.
+ORPHAN_SECONDS = 1.0
 #: Outputs up to this size go through page-locked memory of our own, so that the copy does not hold this thread; larger
 #: ones go straight to their segment, which is page-locked where that pays.
 STAGED_BYTES = 1 << 20
@@ -58,6 +62,7 @@ class Worker:
         self._copies_out: deque[tuple[Any, Invocation]] = deque()
         #: Counts links: the front may use an `inv` again after it has been restarted.
         self._link = 0
+        self._orphans_until: float | None = None
         self._handlers: Mapping[str, Callable[[Frame, list[int]], None]] = {
             "budget": self._on_budget,
             "bundle": self._on_bundle,
@@ -84,6 +89,7 @@ class Worker:
             for invocation in list(self._invocations.values()):
                 invocation.silent = True
                 self._abort(invocation)
+            self._orphans_until = time.monotonic() + ORPHAN_SECONDS if self._invocations else None
             return self._cache.hello()
         except self._device.driver_error as error:
             self._lose(self._device.failure(error))
@@ -110,6 +116,8 @@ class Worker:
             progress = self._poll_copies_out() or progress
             if progress:
                 self._settle()
+            if self._orphans_until is not None and time.monotonic() > self._orphans_until:
+                self._end_orphans()
             return progress
         except self._device.driver_error as error:
             self._lose(self._device.failure(error))
@@ -432,6 +440,13 @@ class Worker:
                 if invocation in queue:
                     queue.remove(invocation)
             self._end(invocation, error)
+
+    def _end_orphans(self) -> None:
+        """The time for what earlier fronts had in flight is up: end the process if the device still works for it."""
+        self._orphans_until = None
+        if any(invocation.silent for invocation in self._invocations.values()):
+            error = PlatformError("executor_lost", "a kernel of an earlier front does not end")
+            self._lose(Failure(error, fatal=True))
 
     def _lose(self, failure: Failure) -> NoReturn:
         """Answer for everything after an error that nobody expected; a lost context ends the process.
