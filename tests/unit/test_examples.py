@@ -43,7 +43,7 @@ def test_nvrtc_compiles_it(source: Path, architecture: str) -> None:
         options = [f"--gpu-architecture={architecture}".encode(), b"--std=c++17"]
         (status,) = nvrtc.nvrtcCompileProgram(program, len(options), options)
         _, size = nvrtc.nvrtcGetProgramLogSize(program)
-        log = b" " * size
+        log = bytearray(size)  # bytes of length 1 are one object for the whole process
         nvrtc.nvrtcGetProgramLog(program, log)
         assert status == nvrtc.nvrtcResult.NVRTC_SUCCESS, log.decode(errors="replace")
     finally:
