@@ -13,7 +13,7 @@ from openapi_spec_validator import OpenAPIV31SpecValidator
 from starlette.routing import Route
 
 from kaas import messages
-from kaas_pool.front.app import make_app, openapi_json
+from kaas_pool.front.app import Routes, make_router, openapi_json
 from kaas_pool.front.pool import Pool
 
 DOCUMENT: dict[str, Any] = yaml.safe_load(Path(__file__).parents[2].joinpath("docs", "openapi.yaml").read_text("utf-8"))
@@ -34,7 +34,7 @@ def test_it_is_what_the_front_serves() -> None:
 
 def test_it_has_exactly_the_fronts_routes() -> None:
     # The routes only close over the pool.
-    app = make_app(cast("Pool", None))
+    app = make_router(Routes(cast("Pool", None)))
     served = {
         (route.path, method)
         for route in app.routes

@@ -18,6 +18,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from kaas.errors import AuthorError, CallerError, KaasError, PlatformError
 from kaas.messages import MAX_BUNDLE_BYTES, MAX_REQUEST_BYTES, InvocationRequest, check_digest
@@ -33,9 +34,14 @@ _WATCH_AFTER = 0.02
 _log = logging.getLogger(__name__)
 
 
-def make_app(pool: Pool) -> Starlette:
+def make_app(pool: Pool) -> ASGIApp:
     """The application over a pool that has been started."""
     routes = Routes(pool)
+    return _Shortcut(routes, make_router(routes))
+
+
+def make_router(routes: Routes) -> Starlette:
+    """All routes."""
     return Starlette(
         routes=[
             Route("/v1/invocations", routes.invoke, methods=["POST"]),
@@ -59,6 +65,29 @@ def make_app(pool: Pool) -> Starlette:
             Exception: _answer_defect,
         },
     )
+
+
+class _Shortcut:
+    """Takes invocations past the router and its middleware, which cost an eighth of a small one's time."""
+
+    def __init__(self, routes: Routes, router: Starlette) -> None:
+        self._routes = routes
+        self._router = router
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or scope["path"] != "/v1/invocations" or scope["method"] != "POST":
+            await self._router(scope, receive, send)
+            return
+        request = Request(scope, receive)
+        try:
+            response = await self._routes.invoke(request)
+        except KaasError as error:
+            response = _error(error)
+        except ClientDisconnect as error:
+            response = await _answer_nobody(request, error)
+        except Exception as error:
+            response = await _answer_defect(request, error)
+        await response(scope, receive, send)
 
 
 class Routes:
@@ -184,7 +213,7 @@ def openapi_json() -> bytes:
 
 
 def _json(body: dict[str, Any], status: int = 200) -> Response:
-    return Response(json.dumps(body, separators=(",", ":")).encode(), status, media_type="application/json")
+    return Response(_encode(body).encode(), status, media_type="application/json")
 
 
 def _refuse_constant(name: str) -> Any:
@@ -192,6 +221,7 @@ def _refuse_constant(name: str) -> Any:
 
 
 _decoder = json.JSONDecoder(parse_constant=_refuse_constant)
+_encode = json.JSONEncoder(separators=(",", ":")).encode
 
 
 def _decode(body: bytes) -> Any:

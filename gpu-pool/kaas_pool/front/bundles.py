@@ -155,7 +155,7 @@ class Bundles:
             self._opened.move_to_end(digest)
             return opened
         task = self._opening.get(digest)
-        if task is None:
+        if task is None or task.done():
             task = self._begin(digest, self._open_and_compile(digest, data, targets))
         opened = await asyncio.shield(task)
         # Another caller's task may have compiled for other targets.
@@ -165,7 +165,8 @@ class Bundles:
         task = asyncio.get_running_loop().create_task(work, name=f"open {digest}")
 
         def ended(_: asyncio.Task[OpenedBundle]) -> None:
-            del self._opening[digest]
+            if self._opening.get(digest) is task:
+                del self._opening[digest]
             if not task.cancelled():
                 task.exception()  # Perhaps nobody waits for it any more.
 

@@ -45,7 +45,8 @@ class _Shelf:
         task = asyncio.get_running_loop().create_task(start, name=f"start {domain}")
 
         def ended(_: asyncio.Task[Executor]) -> None:
-            self.starting.pop(domain, None)
+            if self.starting.get(domain) is task:
+                del self.starting[domain]
             if not task.cancelled():
                 task.exception()  # Perhaps nobody waits for it.
             self.changed()
@@ -117,6 +118,9 @@ class Executors:
         shelf = self._shelves[device]
         while True:
             task = shelf.starting.get(domain)
+            if task is not None and task.done():
+                # Its callback has not run yet, and waiting for what is done would not let it.
+                task = None
             executor = shelf.executors.get(domain)
             if task is None and executor is not None:
                 if executor.is_alive:

@@ -11,6 +11,7 @@ import sqlite3
 import time
 from collections import Counter
 from collections.abc import Coroutine, Mapping
+from itertools import count
 from typing import Any, TypeVar
 
 from kaas.errors import CallerError, KaasError, PlatformError
@@ -57,6 +58,8 @@ class Invocations:
         self._tickets: dict[_Key, Ticket] = {}
         self._admitting: dict[_Key, tuple[str, asyncio.Task[Ticket]]] = {}
         self._dispatcher: Dispatcher | None = None
+        # Ids made here: no two alike over restarts, and no system call for each.
+        self._prefix, self._ids = secrets.token_hex(8), count()
         self._taken_up = asyncio.Event()
         #: Set when the front goes down: nothing is accepted any more.
         self.draining = False
@@ -80,7 +83,7 @@ class Invocations:
         """The invocation of a request: a new one, or the one of this id. Raises KaasError before acceptance."""
         fingerprint = fingerprint_of(request.bundle, request.arguments)
         if request.id is None:
-            return await self._admit((tenant, secrets.token_hex(16)), fingerprint, request)
+            return await self._admit((tenant, f"{self._prefix}{next(self._ids):016x}"), fingerprint, request)
         key = (tenant, request.id)
         known = self._tickets.get(key)
         if known is not None:
@@ -95,8 +98,22 @@ class Invocations:
 
     async def wait(self, ticket: Ticket, seconds: float) -> bool:
         """Wait for the end; whether it has come."""
-        if not ticket.ended.done():
-            await asyncio.wait({ticket.ended}, timeout=seconds)
+        if ticket.ended.done():
+            return True
+        # What asyncio.wait does, at a third of its cost: every invocation passes here.
+        woken: asyncio.Future[None] = self._loop.create_future()
+
+        def wake(_: asyncio.Future[None] | None = None) -> None:
+            if not woken.done():
+                woken.set_result(None)
+
+        timer = self._loop.call_later(seconds, wake)
+        ticket.ended.add_done_callback(wake)
+        try:
+            await woken
+        finally:
+            timer.cancel()
+            ticket.ended.remove_done_callback(wake)
         return ticket.ended.done()
 
     async def promise(self, ticket: Ticket) -> None:

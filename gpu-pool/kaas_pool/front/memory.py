@@ -73,6 +73,8 @@ class MemoryBroker:
 
     def step(self) -> list[tuple[Hashable, int]]:
         """The budgets that change now; call after each event. Lowered ones come first."""
+        if len(self._shares) == 1:
+            return self._step_alone(*self._shares.items())
         if not self._shares:
             return []
         extra = (self.capacity - sum(share.floor for share in self._shares.values())) // len(self._shares)
@@ -91,6 +93,14 @@ class MemoryBroker:
                 share.budget = grown
                 changes.append((executor, grown))
         return changes
+
+    def _step_alone(self, only: tuple[Hashable, _Share]) -> list[tuple[Hashable, int]]:
+        """The usual case, and part of every invocation's way: nobody to share with."""
+        executor, share = only
+        if share.budget == self.capacity:
+            return []
+        share.budget = self.capacity
+        return [(executor, share.budget)]
 
     def validate(self) -> None:
         """Assert the invariants; for tests."""

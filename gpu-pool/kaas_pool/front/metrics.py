@@ -21,6 +21,7 @@ class _Tenant:
     """One tenant's series, looked up once: finding a labelled series costs more than changing it."""
 
     def __init__(self, metrics: Metrics, tenant: str) -> None:
+        self.done = metrics.ended.labels(tenant, "done", "")
         self.stages = [metrics.stage.labels(tenant, stage) for stage in ("queue", "load", "compute", "store")]
         self.hits = [metrics.inputs.labels(tenant, tier) for tier in ("device", "host", "store")]
         self.bytes_loaded = metrics.bytes_loaded.labels(tenant)
@@ -66,11 +67,13 @@ class Metrics:
 
     def end(self, life: Invocation) -> None:
         """Count an invocation that has ended."""
-        code = life.error.code if life.error is not None else ""
-        self.ended.labels(life.tenant, life.stage, code).inc()
         tenant = self._tenants.get(life.tenant)
         if tenant is None:
             tenant = self._tenants[life.tenant] = _Tenant(self, life.tenant)
+        if life.error is None:
+            tenant.done.inc()
+        else:
+            self.ended.labels(life.tenant, life.stage, life.error.code).inc()
         tenant.total[life.stage] += 1
         if life.attempts > 1:
             tenant.retries.inc(life.attempts - 1)

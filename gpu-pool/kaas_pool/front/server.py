@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import json
 import logging
 import os
@@ -22,6 +23,7 @@ from kaas_pool.front.pool import Pool
 from kaas_pool.front.tokens import Tokens, TokensInvalid
 
 _BACKLOG = 1024
+_GARBAGE = 20_000
 
 #: Exit status when the settings or files cannot be used: starting again will not help.
 UNUSABLE = 2
@@ -48,6 +50,11 @@ def run(config: FrontConfig) -> int:
     except (TokensInvalid, OSError) as error:
         _log.error("%s", error)
         return UNUSABLE
+    # What is there now stays, and invocations that ended stay for an hour: looking through all of it again and again
+    # for cycles would be a tenth of the front's time.
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(_GARBAGE, 20, 50)
     with listening:
         return uvloop.run(_serve(config, tokens, listening))
 
@@ -80,6 +87,7 @@ async def _serve(config: FrontConfig, tokens: Tokens, listening: socket.socket) 
             backlog=_BACKLOG,
             timeout_graceful_shutdown=2,
             timeout_keep_alive=75,
+            proxy_headers=False,
             server_header=False,
             date_header=False,
             ssl_certfile=config.certificate,
