@@ -125,6 +125,11 @@ void check_shape(kaas_abi::Dim grid, kaas_abi::Dim block) {
     require(grid.x <= 0x7fffffff && grid.y <= 65535 && grid.z <= 65535);
     require(block.x <= 1024 && block.y <= 1024 && block.z <= 64);
     require(std::uint64_t{block.x} * block.y * block.z <= 1024);
+    if (std::uint64_t{grid.x} * block.x > kaas_abi::most_threads) {
+        report("a launch has more than %u threads along x, which the emulated device does not support",
+               kaas_abi::most_threads);
+        throw Error(not_supported);
+    }
 }
 
 }  // namespace

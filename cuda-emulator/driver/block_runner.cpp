@@ -126,6 +126,12 @@ Fiber* BlockRunner::next() {
             stop(launch_failed);
         }
     }
+    // With hundreds of fibres their stacks are in no first-level cache: fetch the next one's while this one runs.
+    __builtin_prefetch(ready_[(ready_begin_ + 2) % most_threads]);
+    if (ready_begin_ + 1 != ready_end_) {
+        const char* stack = static_cast<const char*>(ready_[(ready_begin_ + 1) % most_threads]->stack_pointer);
+        for (int line = 0; line < 4; ++line) __builtin_prefetch(stack + 64 * line);
+    }
     return ready_[ready_begin_++ % most_threads];
 }
 

@@ -21,7 +21,7 @@ void kaas_fiber_resume();
 }
 
 // One thread of a block that had to wait, or the loop over those which do not.
-struct Fiber {
+struct alignas(64) Fiber {
     StackPointer stack_pointer;
     char* stack_top;
     unsigned thread;        // linear index in the block, once it waits

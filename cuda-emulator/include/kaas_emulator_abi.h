@@ -12,8 +12,9 @@
 namespace kaas_abi {
 
 constexpr uint64_t image_magic = 0x31474d495341414bULL;  // "KAASIMG1" in memory
-constexpr uint32_t version = 1;                          // raised with every change of this header
+constexpr uint32_t version = 2;                          // raised with every change of this header
 constexpr unsigned warp_size = 32;
+constexpr unsigned most_threads = 0x7ffffbff;  // along one axis of a grid, so that an int can count them
 
 struct Dim {
     unsigned x, y, z;

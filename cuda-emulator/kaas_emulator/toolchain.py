@@ -25,7 +25,7 @@ _LANGUAGE = (
 
 #: How the image is made: local symbols stay local, so that equally named things of two images stay apart.
 _CODE = (
-    "-fPIC", "-fno-semantic-interposition", "-fno-gnu-unique", "-fno-plt", "-fno-stack-protector",
+    "-fPIC", "-mtls-dialect=gnu2", "-fno-semantic-interposition", "-fno-gnu-unique", "-fno-plt", "-fno-stack-protector",
     "-fcf-protection=none", "-fno-asynchronous-unwind-tables", "-w",
 )  # fmt: skip
 

@@ -3,6 +3,11 @@
 
 namespace kaas_device {
 
+// Makes sure that this thread has its storage. The images use TLS descriptors, whose calls keep all registers, except
+// that glibc before 2.40 loses vector registers in the one call that allocates; here none is in use.
+static thread_local volatile bool storage_touched;
+[[gnu::noipa]] static void touch_thread_storage() { storage_touched = true; }
+
 template <auto Function>
 struct Entry;
 
@@ -31,13 +36,18 @@ struct Entry<Function> {
 
     // Runs the threads from the block's cursor on, until one of them has to wait or none is left.
     static void loop(kaas_abi::Block* block, Parameters... arguments) {
-        const kaas_abi::Dim shape = block->block;
+        const kaas_abi::Dim shape = block->block, index = block->index;
         if (shape.x > 1024 || shape.y > 1024 || shape.z > 64) __builtin_unreachable();
-        state.index = block->index;
-        state.block = shape;
-        state.grid = block->grid;
-        state.running = block;
-        state.waited = false;
+        // The driver refuses launches with more threads along an axis: so an int holds a thread's index in the grid.
+        const unsigned base_x = index.x * shape.x, base_y = index.y * shape.y;
+        if (base_x > kaas_abi::most_threads || base_y > kaas_abi::most_threads) __builtin_unreachable();
+        // Uses that keep the two values, and what is known of them, until a kernel's own product is found equal.
+        __asm__("" : : "r"(base_x), "r"(base_y));
+        index_x = index.x, index_y = index.y, index_z = index.z;
+        block_x = shape.x, block_y = shape.y, block_z = shape.z;
+        grid_x = block->grid.x, grid_y = block->grid.y, grid_z = block->grid.z;
+        running = block;
+        waited = false;
         unsigned x = 0, y = 0, z = 0;
         if (block->cursor) {
             x = block->cursor % shape.x;
@@ -47,9 +57,9 @@ struct Entry<Function> {
         for (; z < shape.z; ++z, y = 0) {
             for (; y < shape.y; ++y, x = 0) {
                 for (; x < shape.x; ++x) {
-                    state.thread = {x, y, z};
+                    thread_x = x, thread_y = y, thread_z = z;
                     Function(arguments...);
-                    if (state.waited) return;
+                    if (waited) return;
                 }
             }
         }
@@ -62,7 +72,10 @@ struct Entry<Function> {
         loop(block, *reinterpret_cast<const Parameters*>(packed + layout.parameters[Index].offset)...);
     }
 
-    static void run(kaas_abi::Block* block) { unpack(block, std::make_integer_sequence<uint32_t, count>()); }
+    static void run(kaas_abi::Block* block) {
+        touch_thread_storage();
+        unpack(block, std::make_integer_sequence<uint32_t, count>());
+    }
 };
 
 template <auto Function>
@@ -73,7 +86,7 @@ constexpr kaas_abi::Kernel describe(const char* name) {
 
 template <uint32_t Count>
 constexpr kaas_abi::Image image(const kaas_abi::Kernel (&kernels)[Count]) {
-    return {kaas_abi::image_magic, kaas_abi::version, Count, kernels, sizeof(ThreadState)};
+    return {kaas_abi::image_magic, kaas_abi::version, Count, kernels, thread_state_bytes};
 }
 
 }  // namespace kaas_device

@@ -10,7 +10,7 @@ static inline int sync_block(kaas_abi::BlockOp op, bool predicate) {
 }
 
 [[noreturn]] static inline void fail(kaas_abi::Failure failure, const char* message) {
-    state.running->runtime->fail(state.running, failure, message);
+    running->runtime->fail(running, failure, message);
     __builtin_unreachable();
 }
 

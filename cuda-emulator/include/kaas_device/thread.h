@@ -3,43 +3,44 @@
 
 namespace kaas_device {
 
-struct ThreadState {
-    kaas_abi::Dim thread, index, block, grid;
-    kaas_abi::Block* running;
-    bool waited;  // this thread called the driver, so another fibre has the threads after it
-};
+// The running thread. One worker thread runs one block at a time, so what is thread-local belongs to a block.
+// They are single variables of internal linkage whose address is never taken: the compiler then sees from the start that
+// no pointer of a kernel can alias them, and can vectorise the loop over a block's threads. As members of one structure
+// it sees that too late (GCC 12).
+static thread_local unsigned thread_x, thread_y, thread_z;
+static thread_local unsigned index_x, index_y, index_z;
+static thread_local unsigned block_x, block_y, block_z;
+static thread_local unsigned grid_x, grid_y, grid_z;
+static thread_local kaas_abi::Block* running;
+static thread_local bool waited;  // this thread called the driver, so another fibre has the threads after it
+constexpr uint32_t thread_state_bytes = 12 * sizeof(unsigned) + sizeof(kaas_abi::Block*) + 2 * sizeof(bool);
 
-// One worker thread runs one block at a time, so what is thread-local belongs to the block. It has internal linkage and
-// its address is never taken: no pointer of the kernel can alias it, and a loop over threads can be vectorised.
-static thread_local ThreadState state;
+static inline uint3 thread_index() { return {thread_x, thread_y, thread_z}; }
+static inline uint3 block_index() { return {index_x, index_y, index_z}; }
+static inline dim3 block_shape() { return {block_x, block_y, block_z}; }
+static inline dim3 grid_shape() { return {grid_x, grid_y, grid_z}; }
 
-static inline uint3 thread_index() { return {state.thread.x, state.thread.y, state.thread.z}; }
-static inline uint3 block_index() { return {state.index.x, state.index.y, state.index.z}; }
-static inline dim3 block_shape() { return {state.block.x, state.block.y, state.block.z}; }
-static inline dim3 grid_shape() { return {state.grid.x, state.grid.y, state.grid.z}; }
-
-static inline unsigned linear_thread() {
-    return state.thread.x + state.block.x * (state.thread.y + state.block.y * state.thread.z);
-}
+static inline unsigned linear_thread() { return thread_x + block_x * (thread_y + block_y * thread_z); }
 
 static inline unsigned lane() { return linear_thread() % kaas_abi::warp_size; }
 
 // Calls the driver, which may run other threads before it answers.
 template <class Call>
 static inline uint64_t wait_for_others(Call call) {
-    const kaas_abi::Dim self = state.thread;
+    const unsigned x = thread_x, y = thread_y, z = thread_z;
     const unsigned thread = linear_thread();
-    kaas_abi::Block* running = state.running;
-    if (!state.waited) running->cursor = thread + 1;
+    if (!waited) running->cursor = thread + 1;
     const uint64_t answer = call(running, thread);
-    state.thread = self;
-    state.waited = true;
+    thread_x = x;
+    thread_y = y;
+    thread_z = z;
+    waited = true;
     return answer;
 }
 
 // Dynamic shared memory as an array of whatever it is declared to hold. `extern __shared__ T name[]` becomes
 // `T* const name = dynamic_shared` inside a function, and a DynamicSharedArray<T> outside of one.
-static inline void* dynamic_shared_start() { return state.running->dynamic_shared; }
+static inline void* dynamic_shared_start() { return running->dynamic_shared; }
 
 struct DynamicShared {
     template <class T>
