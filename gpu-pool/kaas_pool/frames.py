@@ -29,7 +29,12 @@ MAX_DESCRIPTORS = 253
 
 _MAX_LARGE_BYTES = 64 << 20
 _SEALS = fcntl.F_SEAL_WRITE | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL
+# A plain number: arithmetic on socket's flags goes through Python's enum, which showed in every frame's cost.
+_TRUNCATED = int(socket.MSG_TRUNC | socket.MSG_CTRUNC)
 _ANCILLARY_BYTES = socket.CMSG_SPACE(MAX_DESCRIPTORS * array.array("i").itemsize)
+
+
+_encode = json.JSONEncoder(separators=(",", ":")).encode
 
 
 class LinkClosed(Exception):
@@ -66,7 +71,7 @@ class Link:
 
         Raises LinkClosed when the other side is gone and BlockingIOError when a non-blocking socket's buffer is full.
         """
-        body = json.dumps({"v": VERSION, **frame}, separators=(",", ":")).encode()
+        body = _encode({"v": VERSION, **frame}).encode()
         if len(body) <= INLINE_BYTES:
             self._send(body, descriptors)
             return
@@ -98,7 +103,7 @@ class Link:
         try:
             if not body:
                 raise LinkClosed("end of file")
-            if flags & (socket.MSG_TRUNC | socket.MSG_CTRUNC):
+            if flags & _TRUNCATED:
                 raise LinkClosed("a frame over its limit")
             frame = _decode(body)
             if frame["type"] == "large":

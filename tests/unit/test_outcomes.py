@@ -1,0 +1,88 @@
+"""Ended invocations are found for an hour, whether memory or the journal holds them, and memory is bounded."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+from kaas_pool.front.invocation import Invocation
+from kaas_pool.front.journal import KEEP_SECONDS, Journal, Outcome
+from kaas_pool.front.outcomes import Outcomes
+
+
+class Clock:
+    """Wall-clock time by hand."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def ended(identifier: str) -> Invocation:
+    """An invocation that is done."""
+    life = Invocation("t", identifier, f"print of {identifier}", accepted=0.0, deadline=1.0, budget_ms=1000)
+    life.succeed({"kaas": {"outputs": {}}}, 0.5)
+    return life
+
+
+def with_outcomes(path: Path, in_memory: int, use: Callable[[Outcomes, Journal, Clock], Awaitable[None]]) -> None:
+    """Run `use` over a journal in `path`."""
+
+    async def main() -> None:
+        journal, clock = Journal(path / "journal.sqlite"), Clock()
+        try:
+            await use(Outcomes(journal, in_memory, clock), journal, clock)
+        finally:
+            journal.close()
+
+    asyncio.run(main())
+
+
+def test_what_memory_cannot_hold_is_found_on_disk(tmp_path: Path) -> None:
+    async def use(outcomes: Outcomes, journal: Journal, _: Clock) -> None:
+        for index in range(25):
+            outcomes.add(ended(f"id-{index}"), journalled=False)
+        await journal.know_bundle("t", "a write after those before it")
+        kinds = {type(outcomes.find("t", f"id-{index}")) for index in range(25)}
+        assert kinds == {Invocation, Outcome}
+        assert isinstance(outcomes.find("t", "id-24"), Invocation)
+        oldest = outcomes.find("t", "id-0")
+        assert isinstance(oldest, Outcome)
+        assert oldest.fingerprint == "print of id-0"
+        assert oldest.answer == ended("id-0").answer(with_story=True)
+        assert outcomes.find("another", "id-0") is None
+
+    with_outcomes(tmp_path, 10, use)
+
+
+def test_they_are_kept_for_an_hour(tmp_path: Path) -> None:
+    async def use(outcomes: Outcomes, journal: Journal, clock: Clock) -> None:
+        outcomes.add(ended("memory"), journalled=False)
+        outcomes.add(ended("disk"), journalled=True)
+        clock.now += KEEP_SECONDS
+        await outcomes.expire()
+        assert outcomes.find("t", "memory") is not None
+        assert journal.outcome("t", "disk") is not None
+        clock.now += 1
+        assert outcomes.find("t", "memory") is None
+        await outcomes.expire()
+        assert outcomes.find("t", "disk") is None
+        assert journal.outcome("t", "disk") is None
+
+    with_outcomes(tmp_path, 10, use)
+
+
+def test_what_was_promised_is_on_disk_and_survives(tmp_path: Path) -> None:
+    async def before(outcomes: Outcomes, _: Journal, __: Clock) -> None:
+        outcomes.add(ended("promised"), journalled=True)
+        outcomes.add(ended("waited for"), journalled=False)
+
+    async def after(outcomes: Outcomes, _: Journal, __: Clock) -> None:
+        assert isinstance(outcomes.find("t", "promised"), Outcome)
+        assert outcomes.find("t", "waited for") is None
+
+    with_outcomes(tmp_path, 10, before)
+    with_outcomes(tmp_path, 10, after)
