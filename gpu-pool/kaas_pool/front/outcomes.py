@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections import OrderedDict
 from collections.abc import Callable
+from itertools import islice
 
 from kaas_pool.front.invocation import Invocation
 from kaas_pool.front.journal import KEEP_SECONDS, Journal, Outcome
@@ -26,15 +28,16 @@ class Outcomes:
         #: Oldest first; each with the time it ended and whether the journal has it.
         self._recent: OrderedDict[_Key, tuple[Invocation, float, bool]] = OrderedDict()
         self._has_older = journal.has_outcomes()
+        self._spilling = False
 
     def add(self, life: Invocation, *, journalled: bool) -> None:
         """Keep an invocation that has ended; one that was promised in the journal is written there at once."""
         ended = self._wall()
         self._recent[life.tenant, life.id] = (life, ended, journalled)
         if journalled:
-            self._journal.record([_outcome(life, ended)])
+            self._journal.record([_outcome(life, ended)]).add_done_callback(_look)
             self._has_older = True
-        if len(self._recent) > self._limit:
+        if len(self._recent) > self._limit and not self._spilling:
             self._spill()
 
     def find(self, tenant: str, identifier: str) -> Invocation | Outcome | None:
@@ -55,11 +58,26 @@ class Outcomes:
         await self._journal.forget_before(limit)
 
     def _spill(self) -> None:
-        moved = [self._recent.popitem(last=False)[1] for _ in range(min(_BATCH, len(self._recent)))]
-        outcomes = [_outcome(life, ended) for life, ended, journalled in moved if not journalled]
-        if outcomes:
-            self._journal.record(outcomes)
+        """Move the oldest to disk; until they are there, memory answers for them."""
+        oldest = list(islice(self._recent.items(), _BATCH))
+        self._spilling = True
+
+        def on_disk(written: asyncio.Future[None]) -> None:
+            _look(written)
+            self._spilling = False
             self._has_older = True
+            for key, entry in oldest:
+                if self._recent.get(key) is entry:
+                    del self._recent[key]
+
+        outcomes = [_outcome(life, ended) for _, (life, ended, journalled) in oldest if not journalled]
+        self._journal.record(outcomes).add_done_callback(on_disk)
+
+
+def _look(written: asyncio.Future[None]) -> None:
+    """Take note of a failed write: the journal has told its log, and nobody else waits."""
+    if not written.cancelled():
+        written.exception()
 
 
 def _outcome(life: Invocation, ended: float) -> Outcome:
