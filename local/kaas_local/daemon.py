@@ -307,7 +307,7 @@ def main() -> int:
     state = StateDirectory(given.state_dir)
     report = _Report(given.report)
     if state.take_lock() is None:
-        report.send(failed="another stack is being started in this state directory", part="daemon")
+        report.send(failed="another stack holds this state directory, and is starting or stopping", part=None)
         return 1
     signal.signal(signal.SIGTERM, _stop_on_signal)
     signal.signal(signal.SIGINT, _stop_on_signal)

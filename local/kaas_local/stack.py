@@ -131,7 +131,9 @@ def environment(stack: Stack, credentials: Credentials) -> dict[str, str]:
     }
 
 
-def _failure(state: StateDirectory, message: str, part: str) -> StackError:
+def _failure(state: StateDirectory, message: str, part: str | None) -> StackError:
+    if part is None:
+        return StackError(message, "`kaas status` tells when it is ready")
     log = state.log(part)
     try:
         lines = log.read_text("utf-8", "replace").splitlines()[-_LOG_LINES:]

@@ -98,7 +98,7 @@ def test_tokens(running: Running) -> None:
 
 def test_a_second_start_is_refused(running: Running) -> None:
     state, stack, _ = running
-    with pytest.raises(StackError, match="another stack"):
+    with pytest.raises(StackError, match="another stack holds"):
         local.start(state, "emulated")
     assert state.running() == stack
 
