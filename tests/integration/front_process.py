@@ -256,7 +256,7 @@ class FrontProcess:
         self.supervisor.thread.start()
         wait_until(announcement.exists)
         self.port = json.loads(announcement.read_text())["port"]
-        if wait_ready:
+        if wait_ready and "--certificate" not in self._arguments:
             wait_until(lambda: self.client(None).get("/healthz/ready").status == 200)
 
     def kill(self) -> None:

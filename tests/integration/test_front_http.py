@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
+import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
+import urllib3
 from front_process import SAXPY, FrontProcess, Pending, wait_until
+
+from kaas_pool.front.config import parse_arguments
 
 ARGUMENTS = {"x": [1.0, 2.0], "y": [3.0, 4.0], "z": "inline"}
 
@@ -176,3 +182,37 @@ def test_purge_counts_device_and_host(front: FrontProcess) -> None:
     assert client.invoke(client.upload(SAXPY), ARGUMENTS).body["state"] == "done"
     # The scripted mover drops 1000 bytes, the scripted executors none.
     assert client.post("/v1/cache/purge", {}).body == {"bytes": 1000}
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="no openssl here to make a certificate with")
+def test_https(tmp_path: Path) -> None:
+    certificate, key = tmp_path / "front.crt", tmp_path / "front.key"
+    command = "openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=front -addext subjectAltName=IP:127.0.0.1"
+    subprocess.run([*command.split(), "-keyout", key, "-out", certificate], check=True, capture_output=True)
+    with FrontProcess(tmp_path / "state", "--certificate", str(certificate), "--key", str(key)) as front:
+        with urllib3.PoolManager(ca_certs=str(certificate)) as trusting:
+            reply = trusting.request("GET", f"https://127.0.0.1:{front.port}/healthz/live")
+            assert reply.json() == {"status": "live"}
+        with urllib3.PoolManager(retries=False) as distrusting, pytest.raises(urllib3.exceptions.SSLError):
+            distrusting.request("GET", f"https://127.0.0.1:{front.port}/healthz/live")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--host", "0.0.0.0"], "--plaintext"),
+        (["--devices", "0,0"], "each once"),
+        (["--devices", "gpu"], "ordinals"),
+        (["--slots", "0"], "at least 1"),
+        (["--certificate", "x"], "go together"),
+        (["--domain-of", "alice"], "TENANT=DOMAIN"),
+        (["--policy", "unheard-of"], "fcfs"),
+    ],
+)
+def test_settings_that_make_no_sense(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], message: str
+) -> None:
+    with pytest.raises(SystemExit) as caught:
+        parse_arguments(["--state", str(tmp_path), "--kind", "emulated", *arguments])
+    assert caught.value.code == 2
+    assert message in capsys.readouterr().err

@@ -26,6 +26,8 @@ _PINS = 100_000
 
 #: Work of calls that read nothing but constants and values, for the same call again.
 _REMEMBERED = 4096
+#: ... if they carry no more than so many bytes of values, so that the memory stays some 40 MB.
+_REMEMBERED_INLINE = 4096
 
 #: A request of the mover that was lost with it is made again this often.
 _STAT_ATTEMPTS = 3
@@ -39,7 +41,17 @@ class Admitted:
 
     work: Work
     objects: Mapping[str, Any]
-    logs: tuple[LogLine, ...]
+    #: Arguments that the action does not have.
+    unknown: tuple[str, ...]
+
+    def notes(self) -> tuple[LogLine, ...]:
+        """What the pool has to say to the caller about the call, as of now."""
+        if not self.unknown:
+            return ()
+        now = time.time()
+        stamp = f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(now))}.{int(now % 1 * 1000):03d}Z"
+        names = ", ".join(repr(name) for name in self.unknown[:8])
+        return (LogLine(stamp, "stderr", f"kaas: the action has no use for {names}"),)
 
 
 class Admission:
@@ -85,8 +97,8 @@ class Admission:
         binding = bind(bundle.manifest, call, infos, bundle.layouts)
         work = Work.of(digest, bundle.manifest, binding, objects.get("origin", tenant))
         self._check_size(work)
-        admitted = Admitted(work, objects, _notes(call))
-        if _is_repeatable(bundle, call, arguments):
+        admitted = Admitted(work, objects, call.unknown)
+        if _is_repeatable(bundle, call, arguments) and work.inline_bytes <= _REMEMBERED_INLINE:
             self._remembered[tenant, fingerprint] = admitted
             if len(self._remembered) > _REMEMBERED:
                 self._remembered.popitem(last=False)
@@ -170,12 +182,3 @@ def _is_repeatable(bundle: OpenedBundle, call: Call, arguments: Mapping[str, Any
     return all(
         buffers[name].io == "const" or not isinstance(source, Reference) for name, source in call.reads.items()
     ) and all(name in arguments for name in call.writes)
-
-
-def _notes(call: Call) -> tuple[LogLine, ...]:
-    if not call.unknown:
-        return ()
-    now = time.time()
-    stamp = f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(now))}.{int(now % 1 * 1000):03d}Z"
-    names = ", ".join(repr(name) for name in call.unknown[:8])
-    return (LogLine(stamp, "stderr", f"kaas: the action has no use for {names}"),)

@@ -249,7 +249,7 @@ class Invocations:
         tenant, identifier = key
         accepted = began if recovered else time.monotonic()
         life = Invocation(tenant, identifier, fingerprint, accepted, began + request.budget_ms / 1e3, request.budget_ms)
-        life.logs = admitted.logs
+        life.logs = admitted.notes()
         if recovered:
             life.tell("taken up again after a restart of the front", time.monotonic())
         domain = self._config.domain_of(tenant)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import sqlite3
 import time
 
 from kaas_pool.compiler.messages import Target
@@ -130,4 +131,5 @@ class Pool:
         while True:
             await asyncio.sleep(min(_SWEEP_SECONDS, self.config.idle_stop / 4))
             self.executors.stop_idle(self.config.idle_stop)
-            await self.outcomes.expire()
+            with contextlib.suppress(sqlite3.Error):  # The journal has told its log; the next round tries again.
+                await self.outcomes.expire()

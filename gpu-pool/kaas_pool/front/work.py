@@ -93,6 +93,11 @@ class Work:
         """Bytes of each input, by content key."""
         return {one.key: one.size for one in self.inputs.values()}
 
+    @cached_property
+    def inline_bytes(self) -> int:
+        """Bytes of the values that came in the call itself."""
+        return sum(len(one.origin) for one in self.inputs.values() if isinstance(one.origin, bytes))
+
     @staticmethod
     def of(digest: str, manifest: Manifest, binding: Binding, origin: str) -> Work:
         """The work of a binding; `origin` names the tenant's store in content keys."""
