@@ -15,8 +15,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import urllib3
-
+from kaas.connections import ConnectionFailedError, Connections
 from kaas.errors import KaasError
 from kaas_cli.output import PLATFORM, Failure
 from kaas_local.lifeline import tied
@@ -31,8 +30,11 @@ class Proxy:
     """The running proxy, spoken to as OpenWhisk's invoker does."""
 
     def __init__(self, port: int) -> None:
-        self._url = f"http://127.0.0.1:{port}"
-        self._http = urllib3.PoolManager(timeout=_TIMEOUT_SECONDS)
+        self._connections = Connections(f"http://127.0.0.1:{port}")
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._connections.close()
 
     def init(self, name: str, zipped: bytes) -> None:
         """Send `/init`; raises what it answers."""
@@ -46,13 +48,19 @@ class Proxy:
         return self._post("/run", {"value": dict(arguments), **fields, "deadline": str(deadline)})
 
     def _post(self, path: str, body: object) -> dict[str, Any]:
-        response = self._http.request("POST", f"{self._url}{path}", json=body, retries=False)
-        answer: dict[str, Any] = json.loads(response.data)
+        headers = {"Content-Type": "application/json"}
+        try:
+            status, data = self._connections.send(
+                "POST", path, json.dumps(body).encode(), headers, connect_s=_TIMEOUT_SECONDS, answer_s=_TIMEOUT_SECONDS
+            )
+        except ConnectionFailedError as failed:
+            raise Failure(f"the action proxy {failed}", status=PLATFORM) from failed
+        answer: dict[str, Any] = json.loads(data)
         error = answer.get("error")
         if isinstance(error, dict):
             raise KaasError.from_json(error)
-        if error is not None or response.status != 200:
-            raise Failure(f"{path} answered {response.status}: {error}", status=PLATFORM)
+        if error is not None or status != 200:
+            raise Failure(f"{path} answered {status}: {error}", status=PLATFORM)
         return answer
 
 
@@ -71,7 +79,8 @@ def running_proxy(environment: Mapping[str, str], log: Path) -> Iterator[Proxy]:
             start_new_session=True,
         )
         try:
-            yield Proxy(listener.getsockname()[1])
+            with contextlib.closing(Proxy(listener.getsockname()[1])) as proxy:
+                yield proxy
         finally:
             process.terminate()
             try:

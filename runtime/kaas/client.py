@@ -18,12 +18,9 @@ from collections.abc import Mapping
 from dataclasses import replace
 from types import TracebackType
 from typing import Any, get_args
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
-import urllib3
-from urllib3.exceptions import ConnectTimeoutError, HTTPError, ProtocolError, ReadTimeoutError, SSLError
-from urllib3.util import Timeout
-
+from kaas.connections import ConnectionFailedError, Connections, LostError, SilentError, UntrustedError
 from kaas.errors import CallerError, KaasError, PlatformError
 from kaas.messages import DEFAULT_BUDGET_MS, MAX_BUDGET_MS, Invocation, InvocationRequest, State
 
@@ -72,18 +69,17 @@ class PoolClient:
 
     def __init__(self, url: str, authorization: str | None = None, *, reconnect_s: float = RECONNECT_SECONDS) -> None:
         """`authorization` is the header's value (see `bearer` and `basic`); `reconnect_s` is 0 for who only looks."""
-        if not _is_http(url):
+        try:
+            self._connections = Connections(url)
+        except ValueError as error:
             raise PlatformError(
                 "pool_unreachable",
-                f"the pool's address {url!r} is not a URL",
+                f"the pool's address is no URL: {error}",
                 hint="KAAS_POOL_URL looks like http://127.0.0.1:7233",
-            )
+            ) from error
         self.url = url.rstrip("/")
         self._authorization = authorization
         self._reconnect_s = reconnect_s
-        # A connection pool by itself: the manager around it costs 0.07 ms per request.
-        self._http = urllib3.connection_from_url(self.url, maxsize=64)
-        self._prefix = urlsplit(self.url).path
 
     def acting_as(self, authorization: str | None) -> PoolClient:
         """The same connections under another identity."""
@@ -99,7 +95,7 @@ class PoolClient:
 
     def close(self) -> None:
         """Close the idle connections."""
-        self._http.close()
+        self._connections.close()
 
     def put_bundle(self, content: bytes, *, timeout_s: float = UPLOAD_SECONDS) -> dict[str, Any]:
         """Upload a zip or a manifest's text; the pool checks and compiles it before it answers."""
@@ -198,50 +194,43 @@ class PoolClient:
             headers["Content-Type"] = kind
         if self._authorization is not None:
             headers["Authorization"] = self._authorization
-        response = self._send(method, path, body, headers, timeout_s)
+        status, data = self._send(method, path, body, headers, timeout_s)
         try:
-            answer = json.loads(response.data)
+            answer = json.loads(data)
         except ValueError:
             answer = None
         if not isinstance(answer, dict):
-            raise self._unreachable(f"answered {response.status} with something that is not JSON")
-        if 200 <= response.status < 300:
+            raise self._unreachable(f"answered {status} with something that is not JSON")
+        if 200 <= status < 300:
             return answer
         error = answer.get("error")
         if not isinstance(error, dict):
-            raise self._unreachable(f"answered {response.status} without saying why")
+            raise self._unreachable(f"answered {status} without saying why")
         raise KaasError.from_json(error)
 
     def _send(
         self, method: str, path: str, body: bytes | None, headers: Mapping[str, str], timeout_s: float
-    ) -> urllib3.BaseHTTPResponse:
+    ) -> tuple[int, bytes]:
         deadline = time.monotonic() + timeout_s
         last_try: float | None = None
         lost, pause = 0, _FIRST_PAUSE_SECONDS
         while True:
             left = max(0.001, deadline - time.monotonic())
+            connect = min(left, _CONNECT_SECONDS)
             try:
-                return self._http.urlopen(
-                    method,
-                    f"{self._prefix}{path}",
-                    body=body,
-                    headers=headers,
-                    retries=False,
-                    timeout=Timeout(connect=min(left, _CONNECT_SECONDS), read=left),
-                )
-            except ReadTimeoutError as error:
-                told = f"took the request and did not answer within {timeout_s:.1f} s"
-                raise self._unreachable(told, _Unanswered) from error
-            except SSLError as error:
-                raise self._unreachable(f"has no certificate this machine trusts: {error}") from error
-            except HTTPError as error:
+                return self._connections.send(method, path, body, headers, connect_s=connect, answer_s=left)
+            except SilentError as error:
+                raise self._unreachable(f"{error} ({timeout_s:.1f} s)", _Unanswered) from error
+            except UntrustedError as error:
+                raise self._unreachable(str(error)) from error
+            except ConnectionFailedError as error:
                 now = time.monotonic()
-                if isinstance(error, ProtocolError):
+                if isinstance(error, LostError):
                     lost += 1
                     last_try = None  # it was there, so this is the start of an outage
                 last_try = last_try or now + self._reconnect_s
                 if now + pause > min(last_try, deadline) or lost > _MAX_LOST:
-                    raise self._unreachable(_reason(error)) from error
+                    raise self._unreachable(str(error)) from error
             time.sleep(pause)
             pause = min(2 * pause, _LAST_PAUSE_SECONDS)
 
@@ -257,31 +246,9 @@ class _Unanswered(PlatformError):
     """The pool has the request, and the caller's time is up."""
 
 
-def _is_http(url: str) -> bool:
-    try:
-        parts = urlsplit(url)
-    except ValueError:
-        return False
-    return parts.scheme in ("http", "https") and bool(parts.hostname)
-
-
 def _late(budget_ms: int, when: str) -> CallerError:
     return CallerError(
         "budget_exceeded",
         f"the budget of {budget_ms} ms was spent {when}",
         hint="give the invocation more time or less work",
     )
-
-
-def _reason(error: BaseException) -> str:
-    """The operating system's word for a failed connection, if it has one."""
-    if isinstance(error, ProtocolError):
-        return "closed the connection without an answer"
-    seen: BaseException | None = error
-    while seen is not None:
-        if isinstance(seen, OSError) and seen.strerror:
-            return f"cannot be reached: {seen.strerror.lower()}"
-        seen = seen.__cause__ or seen.__context__
-    if isinstance(error, ConnectTimeoutError):
-        return "did not accept a connection in time"
-    return f"cannot be reached: {error}"
