@@ -78,13 +78,17 @@ def charge(size: int) -> int:
     return max(-(-size // ALIGNMENT_BYTES), 1) * ALIGNMENT_BYTES
 
 
-def private_copies(manifest: Manifest, signatures: Signatures) -> frozenset[str]:
-    """The inputs that need a copy of their own: what some step may write, what is swapped, and every `inout`."""
+def private_copies(manifest: Manifest, signatures: Signatures | None) -> frozenset[str]:
+    """The inputs that need a copy of their own: what some step may write, what is swapped, and every `inout`.
+
+    Without signatures, those of which the manifest alone tells.
+    """
     written = {*manifest.written, *(name for name, buffer in manifest.buffers.items() if buffer.is_stored)}
-    for step in manifest.kernel_steps:
-        for parameter, arg in zip(signatures[step.source, step.kernel].parameters, step.args, strict=False):
-            if isinstance(arg, BufferArg) and parameter.writes:
-                written.add(arg.buffer)
+    if signatures is not None:
+        for step in manifest.kernel_steps:
+            for parameter, arg in zip(signatures[step.source, step.kernel].parameters, step.args, strict=False):
+                if isinstance(arg, BufferArg) and parameter.writes:
+                    written.add(arg.buffer)
     return frozenset(name for name in written if manifest.buffers[name].is_read)
 
 

@@ -32,14 +32,18 @@ Kernel = tuple[Source, str]
 Signatures = Mapping[Kernel, KernelSignature]
 
 
-def check_compiled(manifest: Manifest, compiled: Iterable[CompiledSource]) -> None:
-    """As `check_signatures`, with the signatures of the manifest's compiled sources."""
-    signatures = {
+def signatures_of(compiled: Iterable[CompiledSource]) -> Signatures:
+    """The signatures of a manifest's compiled sources."""
+    return {
         (one.unit.source, kernel): KernelSignature.from_json(item)
         for one in compiled
         for kernel, item in one.signatures.items()
     }
-    check_signatures(manifest, signatures)
+
+
+def check_compiled(manifest: Manifest, compiled: Iterable[CompiledSource]) -> None:
+    """As `check_signatures`, with the signatures of the manifest's compiled sources."""
+    check_signatures(manifest, signatures_of(compiled))
 
 
 def check_signatures(manifest: Manifest, signatures: Signatures) -> None:

@@ -95,7 +95,7 @@ class Admission:
             if name != "origin"
         }
         binding = bind(bundle.manifest, call, infos, bundle.layouts)
-        work = Work.of(digest, bundle.manifest, binding, objects.get("origin", tenant))
+        work = Work.of(digest, binding, bundle.private_copies(), objects.get("origin", tenant))
         self._check_size(work)
         admitted = Admitted(work, objects, call.unknown)
         if _is_repeatable(bundle, call, arguments) and work.inline_bytes <= _REMEMBERED_INLINE:

@@ -23,6 +23,8 @@ from kaas_pool.frames import Frame, Link
 from kaas_pool.front.executor import Facts
 from kaas_pool.front.journal import Journal
 from kaas_pool.front.supervisor_client import Child, SupervisorClient
+from kaas_pool.plan import private_copies
+from kaas_pool.signature_check import signatures_of
 
 #: Opened bundles in memory: a manifest and its images each, some 100 kB.
 _OPENED = 256
@@ -47,7 +49,7 @@ class _Compiler:
         return await asyncio.shield(self._child.exited)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False)
 class OpenedBundle:
     """What calls need of a bundle. `text` is the manifest as uploaded; images are by target."""
 
@@ -56,6 +58,13 @@ class OpenedBundle:
     text: bytes
     layouts: Mapping[str, Layout]
     images: dict[Target, Sequence[CompiledSource]]
+    _private: frozenset[str] | None = None
+
+    def private_copies(self) -> frozenset[str]:
+        """The inputs that a step may write; before the first compile, those of which the manifest alone tells."""
+        if self._private is None and self.images:
+            self._private = private_copies(self.manifest, signatures_of(next(iter(self.images.values()))))
+        return private_copies(self.manifest, None) if self._private is None else self._private
 
     def image_frames(self, target: Target) -> list[tuple[Frame, int]]:
         """Each image's description for an executor and a descriptor of it; the caller closes them."""

@@ -18,7 +18,6 @@ from kaas.binding import (
     ObjectSource,
     ObjectTarget,
 )
-from kaas.manifest import Manifest
 from kaas_pool.content import ObjectRange, content_key
 
 Origin = ObjectRange | BundleFile | bytes
@@ -99,8 +98,8 @@ class Work:
         return sum(len(one.origin) for one in self.inputs.values() if isinstance(one.origin, bytes))
 
     @staticmethod
-    def of(digest: str, manifest: Manifest, binding: Binding, origin: str) -> Work:
-        """The work of a binding; `origin` names the tenant's store in content keys."""
+    def of(digest: str, binding: Binding, private: frozenset[str], origin: str) -> Work:
+        """The work of a binding; `private` are inputs that are copied, `origin` names the tenant's store in keys."""
         inputs: dict[str, Input] = {}
         places: list[dict[str, Any]] = []
         outputs: list[Output] = []
@@ -111,7 +110,7 @@ class Work:
                 one = _input(digest, buffer, origin)
                 inputs[one.key] = one
                 places.append({"buffer": buffer.name, "key": one.key, "size": one.size})
-                if buffer.io == "inout" or buffer.name in manifest.written:
+                if buffer.name in private:
                     memory += _aligned(buffer.nbytes)  # The cached contents beside the private copy.
             if isinstance(buffer.target, ObjectTarget):
                 target = buffer.target
