@@ -11,7 +11,7 @@ import re
 import stat
 import zipfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from kaas.errors import AuthorError
@@ -73,8 +73,8 @@ def write_archive(files: Mapping[str, bytes]) -> bytes:
     return packed.getvalue()
 
 
-def read_directory(directory: Path) -> dict[str, bytes]:
-    """The files of a bundle's folder by path; hidden ones and `__pycache__` are left out.
+def read_directory(directory: Path, wanted: Callable[[str], bool] = lambda name: True) -> dict[str, bytes]:
+    """The `wanted` files of a bundle's folder by path; hidden ones and `__pycache__` are left out.
 
     Raises `bundle_invalid` for links and special files, and `bundle_too_large`.
     """
@@ -90,6 +90,8 @@ def read_directory(directory: Path) -> dict[str, bytes]:
             continue
         if not stat.S_ISREG(mode):
             raise _invalid(name, "is not a regular file", "a bundle holds plain files; copy what a link points to")
+        if not wanted(name):
+            continue
         _check_name(name)
         total += path.stat().st_size
         if total > MAX_BYTES or len(files) >= MAX_ENTRIES:

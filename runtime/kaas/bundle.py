@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from types import MappingProxyType
 
 from kaas.archive import MAX_BYTES, is_archive, read_archive, read_directory, too_large, write_archive
@@ -16,6 +16,9 @@ from kaas.suggest import suggest
 
 ZIP = "application/zip"
 YAML = "application/yaml"
+
+#: What a CUDA source may include: files of these suffixes belong to a bundle though the manifest does not name them.
+INCLUDABLE = frozenset({".cu", ".cuh", ".h", ".hh", ".hpp", ".hxx", ".inc", ".inl", ".c", ".cc", ".cpp"})
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,10 +59,20 @@ class Bundle:
 
     @staticmethod
     def pack(directory: Path) -> bytes:
-        """The reproducible zip of a folder, checked as `open` checks it; hidden files are left out."""
-        files = read_directory(directory)
-        _manifest_of(files)
-        data = write_archive(files)
+        """The reproducible zip of a folder, checked as `open` checks it.
+
+        It holds `kaas.yaml`, what that names, and every file that a source could include (`INCLUDABLE`), so that data
+        lying beside them changes neither the bundle's size nor its digest.
+        """
+        path = directory / FILE_NAME
+        if not path.is_file():
+            _manifest_of(read_directory(directory))
+        manifest = Manifest.parse(path.read_bytes())
+        named = {FILE_NAME, *(source.path for source in manifest.kernels if source.text is None)}
+        named.update(buffer.file for buffer in manifest.buffers.values() if buffer.file is not None)
+        data = write_archive(
+            read_directory(directory, lambda name: name in named or PurePosixPath(name).suffix in INCLUDABLE)
+        )
         Bundle.open(data)
         return data
 

@@ -124,6 +124,7 @@ class Front:
         self.hello: Frame = {}
         self.frames: list[Frame] = []
         self.usage: list[Frame] = []
+        self.copied: list[Frame] = []
         self.names = 0
         self.known: set[str] = set()
 
@@ -144,7 +145,8 @@ class Front:
         assert select.select([self.link], [], [], PATIENCE_SECONDS)[0], f"no frame; so far: {self.frames}"
         frame, descriptors = self.link.receive()
         assert not descriptors
-        (self.usage if frame["type"] == "usage" else self.frames).append(frame)
+        aside = {"usage": self.usage, "copied": self.copied}
+        aside.get(frame["type"], self.frames).append(frame)
 
     def expect(self, kind: str, inv: str | None = None) -> Frame:
         """The first frame of this kind (and of this invocation) that nobody took yet."""

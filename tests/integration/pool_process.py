@@ -112,7 +112,7 @@ class PoolProcess:
         return set(found[1:])
 
     def descriptors(self) -> dict[str, int]:
-        """How many descriptors the processes that stay have open; the mover's only root may count: it is not dumpable."""
+        """How many descriptors the processes that stay have open; only root may count the mover's."""
         assert self.process is not None
         stay = {"supervisor": self.process.pid, "front": self.front_pid}
         if os.geteuid() == 0:

@@ -74,6 +74,7 @@ def test_inputs_are_asked_for_once_and_then_found(front: Front, actions: Actions
     assert done["stats"]["device_hits"] == []
     front.pending()
     assert sorted(front.added) == [["key-x", charge(4 * N)], ["key-y", charge(4 * N)]]
+    assert sorted((frame["inv"], frame["key"]) for frame in front.copied) == [(inv, "key-x"), (inv, "key-y")]
 
     again = front.start(actions["saxpy"], actions["saxpy"].bind(x=x, y=y, a=4), keys)
     done = front.expect("done", again)

@@ -52,6 +52,8 @@ def test_packing_a_folder(tmp_path: Path) -> None:
     (tmp_path / "kaas.yaml").write_text(SAXPY)
     (tmp_path / "saxpy.cu").write_bytes(KERNEL)
     (tmp_path / ".gitignore").write_text("*.npy")
+    (tmp_path / "x.npy").write_bytes(bytes(1 << 20))
+    (tmp_path / "generate.py").write_text("")
     data = Bundle.pack(tmp_path)
     assert data == zipped()
     assert dict(Bundle.open(data).files) == {"kaas.yaml": SAXPY.encode(), "saxpy.cu": KERNEL}

@@ -57,8 +57,8 @@ class Worker:
         self._ready: deque[Invocation] = deque()
         self._free_slots = list(device.slots)
         self._computing: list[Invocation] = []
-        #: Copies under way, oldest first: (event, content key, what must stay until then).
-        self._copies_in: deque[tuple[Any, str, Any]] = deque()
+        #: Copies under way, oldest first: (event, content key, who supplied it, what must stay until then).
+        self._copies_in: deque[tuple[Any, str, str, Any]] = deque()
         self._copies_out: deque[tuple[Any, Invocation]] = deque()
         #: Counts links: the front may use an `inv` again after it has been restarted.
         self._link = 0
@@ -180,7 +180,7 @@ class Worker:
                 self._end(self._invocations[identifier], error)
             return
         self._device.copy_in(self._cache.address(handle), data, self._device.copy_in_stream)
-        self._copies_in.append((self._device.record(self._device.copy_in_stream), key, held))
+        self._copies_in.append((self._device.record(self._device.copy_in_stream), key, frame["inv"], held))
 
     def _supplied(self, frame: Frame, descriptors: list[int], charged: int) -> tuple[Mapped | None, Bytes | bytes]:
         """The mapping that holds the data, if one does, and the data."""
@@ -317,10 +317,11 @@ class Worker:
     def _poll_copies_in(self) -> bool:
         progress = False
         while self._copies_in and self._copies_in[0][0].query():
-            event, key, mapped = self._copies_in.popleft()
+            event, key, inv, mapped = self._copies_in.popleft()
             self._device.recycle(event)
             if mapped is not None:
                 mapped.close()
+                self._send({"type": "copied", "inv": inv, "key": key})
             for identifier in self._cache.residency.loaded(key):
                 invocation = self._invocations[identifier]
                 invocation.missing.discard(key)

@@ -68,6 +68,8 @@ class Attempt:
     _has_slot: bool = True
     _leases: list[Lease] = field(default_factory=list)
     _results: dict[str, Lease] = field(default_factory=dict)
+    #: Leases of inputs that the executor is copying, by content key.
+    _inputs: dict[str, Lease] = field(default_factory=dict)
 
     async def go(self) -> dict[str, Any]:
         """The invocation's result. Raises KaasError."""
@@ -188,6 +190,11 @@ class Attempt:
                     raise KaasError.from_json(frame["error"])
                 if frame["type"] == "done":
                     break
+                if frame["type"] == "copied":
+                    # Held until the end, the inputs of several attempts could fill the host tier and wait in a circle.
+                    if (lease := self._inputs.pop(frame["key"], None)) is not None:
+                        lease.release()
+                    continue
                 asked = [inputs[key] for key in dict.fromkeys(frame["keys"])]
                 needed.update(one.key for one in asked)
                 if life.stage == "computing":
@@ -216,6 +223,7 @@ class Attempt:
     async def _supply_object(self, executor: Executor, run: Run, one: Input, item: ObjectRange) -> None:
         lease = await self.tools.mover.load(self.ticket.life.tenant, self.ticket.domain, item)
         self._leases.append(lease)
+        self._inputs[one.key] = lease
         if lease.source == "store":
             self.counts.misses += 1
             self.counts.bytes_loaded += one.size

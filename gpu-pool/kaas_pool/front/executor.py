@@ -45,7 +45,7 @@ class Run:
         self._waiter: asyncio.Future[None] | None = None
 
     async def next(self) -> Frame:
-        """The next `need`, `done` or `failed`. Raises `executor_lost` once the process is known dead."""
+        """The next `need`, `copied`, `done` or `failed`. Raises `executor_lost` once the process is known dead."""
         while not self._frames:
             if self._lost is not None:
                 raise self._lost
@@ -182,7 +182,7 @@ class Executor:
         for descriptor in descriptors:
             os.close(descriptor)
         kind = frame["type"]
-        if kind in ("done", "need", "failed"):
+        if kind in ("done", "need", "copied", "failed"):
             # It exits next: nothing more goes to it, and nobody tries again before it is known dead.
             self._doomed = self._doomed or bool(frame.get("fatal", False))
             run = self._runs.get(frame["inv"])
