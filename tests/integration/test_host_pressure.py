@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
+import pytest
 from front_process import SAXPY
 from pool_calls import get, put
 from pool_process import PoolProcess
@@ -14,11 +15,15 @@ from seaweed import S3Client, S3Server
 MIB = 1 << 20
 
 
-def test_invocations_that_fill_the_host_tier_take_turns(s3_server: S3Server, s3: S3Client, tmp_path: Path) -> None:
-    # Two run at a time. Each stores 4 MiB and reads twice 4 MiB: in 14 MiB, both outputs and two inputs do not fit.
+# Two run at a time. Each stores 4 MiB and reads twice 4 MiB: in 14 MiB both outputs and two inputs do not fit, and in
+# 10 MiB not even both outputs and one input.
+@pytest.mark.parametrize("host_bytes", ["14M", "10M"])
+def test_invocations_that_fill_the_host_tier_take_turns(
+    s3_server: S3Server, s3: S3Client, tmp_path: Path, host_bytes: str
+) -> None:
     n, calls = MIB, 6
     x = np.arange(n, dtype=np.float32)
-    with PoolProcess(tmp_path / "state", {"alice": s3_server.rights("alice")}, "--host-bytes", "14M") as pool:
+    with PoolProcess(tmp_path / "state", {"alice": s3_server.rights("alice")}, "--host-bytes", host_bytes) as pool:
         client = pool.client()
         bundle = client.upload(SAXPY)
         arguments = [

@@ -18,6 +18,7 @@ from kaas_pool.frames import Frame
 from kaas_pool.front.bundles import Bundles
 from kaas_pool.front.executor import Executor, Run
 from kaas_pool.front.executors import Executors
+from kaas_pool.front.host_room import HostRoom, Room
 from kaas_pool.front.mover_client import Lease, MoverClient
 from kaas_pool.front.ticket import Ticket
 from kaas_pool.front.work import Input, Output, render
@@ -44,6 +45,7 @@ class Tools:
     executors: Executors
     mover: MoverClient
     bundles: Bundles
+    room: HostRoom
 
 
 @dataclass(eq=False)
@@ -66,6 +68,7 @@ class Attempt:
     _run: Run | None = None
     _adopted: bool = False
     _has_slot: bool = True
+    _room: Room | None = None
     _leases: list[Lease] = field(default_factory=list)
     _results: dict[str, Lease] = field(default_factory=dict)
     #: Leases of inputs that the executor is copying, by content key.
@@ -101,6 +104,8 @@ class Attempt:
         self._leave_device()
         for lease in self._leases:
             lease.release()
+        if self._room is not None:
+            self.tools.room.give_back(self._room)
         if executor is not None:
             self.tools.executors.release(executor)
 
@@ -127,6 +132,7 @@ class Attempt:
         places: list[dict[str, Any]] = []
         descriptors: list[int] = []
         if work.outputs:
+            self._room = await self.tools.room.take(work.result_pages, work.largest_input)
             await together(*(self._alloc(output) for output in work.outputs))
             for index, output in enumerate(work.outputs):
                 name, lease = output.buffer.name, self._results[output.buffer.name]

@@ -16,6 +16,7 @@ from kaas_pool.front.bundles import Bundles
 from kaas_pool.front.config import FrontConfig
 from kaas_pool.front.dispatch import Dispatcher
 from kaas_pool.front.executors import Executors, keep_probing
+from kaas_pool.front.host_room import HostRoom
 from kaas_pool.front.invocations import Invocations
 from kaas_pool.front.journal import Journal
 from kaas_pool.front.metrics import Metrics
@@ -50,7 +51,7 @@ class Pool:
         self.admission = Admission(self.bundles, self.mover, self.journal, self.executors.capacity)
         self.outcomes = Outcomes(self.journal)
         self.invocations = Invocations(config, self.admission, self.journal, self.outcomes, self.metrics)
-        tools = Tools(self.executors, self.mover, self.bundles)
+        tools = Tools(self.executors, self.mover, self.bundles, HostRoom(lambda: self.mover.host_bytes))
         policy = POLICIES[config.policy](config.devices, config.slots)
         self.dispatcher = Dispatcher(policy, tools, self.invocations.on_end)
         self.invocations.use(self.dispatcher)

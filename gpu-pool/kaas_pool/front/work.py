@@ -19,6 +19,7 @@ from kaas.binding import (
     ObjectTarget,
 )
 from kaas_pool.content import ObjectRange, content_key
+from kaas_pool.front.host_room import pages
 
 Origin = ObjectRange | BundleFile | bytes
 
@@ -91,6 +92,16 @@ class Work:
     def sizes(self) -> Mapping[str, int]:
         """Bytes of each input, by content key."""
         return {one.key: one.size for one in self.inputs.values()}
+
+    @cached_property
+    def result_pages(self) -> int:
+        """Bytes of the host segments for its stored outputs."""
+        return sum(pages(output.buffer.nbytes) for output in self.outputs)
+
+    @cached_property
+    def largest_input(self) -> int:
+        """Bytes of the host segment for its largest object."""
+        return max((pages(one.size) for one in self.inputs.values() if one.is_object), default=0)
 
     @cached_property
     def inline_bytes(self) -> int:
