@@ -94,7 +94,10 @@ def test_run(action: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "said", "where"),
     [
-        ([], "the input 'x' is not given", "arguments.x"),
+        ([], "-p x=@x.npy", "-p x"),
+        (["-p", "x=ints.npy"], "-p x=@ints.npy gives its contents", "-p x"),
+        (["-p", "x=[1]", "-p", "Scale=2"], "did you mean 'scale'", "-p Scale"),
+        (["-p", "x=[1]", "-p", "z=z.npy"], "-o z=z.npy saves it", "-p z"),
         (["-p", "x=[[1]]"], "x", "arguments.x"),
         (["-p", "x=@none.npy"], "there is no file none.npy", "-p x"),
         (["-p", "x=@text.npy"], "is not a .npy file", "-p x"),

@@ -118,6 +118,7 @@ def test_a_wrong_address_and_a_wrong_token(here: dict[str, str]) -> None:
     assert "token" in done.stderr
     done = kaas("status", environment={**here, "KAAS_POOL_URL": "http://127.0.0.1:1"})
     assert "not ready: the pool at http://127.0.0.1:1 cannot be reached" in done.stdout
+    assert done.returncode == 1
     done = kaas(*invoke, environment={**here, "KAAS_POOL_URL": "http://127.0.0.1:1"})
     assert done.returncode == 3
     assert "connection refused" in done.stderr

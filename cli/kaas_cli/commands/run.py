@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from kaas.bundle import Bundle
+from kaas.suggest import suggest
 from kaas_cli.devices import add_device_argument, add_unsandboxed_argument, describe, images, target
 from kaas_cli.output import Failure, note, patience, size
 from kaas_cli.sources import located, open_bundle
@@ -43,7 +44,9 @@ def run(given: argparse.Namespace) -> int:
     files = parse_files(given.files)
     bundle = open_bundle(path)
     _check_outputs(bundle, files)
-    arguments = {name: _argument(name, value) for name, value in parse_values(given.values).items()}
+    values = parse_values(given.values)
+    _check_inputs(bundle, values)
+    arguments = {name: _argument(name, value) for name, value in values.items()}
     with located(path), patience(f"compiling and running on the {kind} device"):
         compiled = compile_bundle(bundle, target(kind), images=images(), allow_unsandboxed=given.allow_unsandboxed)
         outcome = run_bundle(bundle, compiled, arguments, kind)
@@ -69,7 +72,33 @@ def _check_outputs(bundle: Bundle, files: Mapping[str, Path]) -> None:
             )
 
 
+def _check_inputs(bundle: Bundle, values: Mapping[str, Any]) -> None:
+    """A call may carry what the action does not know, since sequences do; on a command line it is a slip."""
+    manifest = bundle.manifest
+    inputs = [buffer.name for buffer in manifest.buffers.values() if buffer.is_read and buffer.file is None]
+    known = [*inputs, *manifest.params]
+    for name in values:
+        if name in known:
+            continue
+        if any(name == output.name for output in manifest.outputs):
+            raise Failure(f"{name} is an output", where=f"-p {name}", hint=f"-o {name}={name}.npy saves it")
+        raise Failure(
+            f"{manifest.name} has no input or parameter {name!r}",
+            where=f"-p {name}",
+            hint=suggest(name, known) or f"it has {', '.join(known) or 'none'}",
+        )
+    for name in inputs:
+        if name not in values:
+            raise Failure(
+                f"the input {name!r} is missing",
+                where=f"-p {name}",
+                hint=f"-p {name}=@{name}.npy, or -p {name}=[1,2,3]",
+            )
+
+
 def _argument(name: str, value: Any) -> Any:
+    if isinstance(value, str) and Path(value).is_file():
+        raise Failure(f"{value} is a file", where=f"-p {name}", hint=f"-p {name}=@{value} gives its contents")
     if isinstance(value, Path):
         return load_array(name, value)
     if isinstance(value, str) and "://" in value:

@@ -43,8 +43,7 @@ def run(given: argparse.Namespace) -> int:
         return CALLER
     with client:
         print()
-        _print_pool(client)
-    return 0
+        return 0 if _print_pool(client) else CALLER
 
 
 def _print_stack(state: StateDirectory, stack: Stack) -> None:
@@ -56,14 +55,15 @@ def _print_stack(state: StateDirectory, stack: Stack) -> None:
     print(f"device {describe(stack.device)}")
 
 
-def _print_pool(client: PoolClient) -> None:
+def _print_pool(client: PoolClient) -> bool:
+    """Print what the pool says; whether it answered."""
     try:
         client.ready()
         print(f"pool {client.url}: ready")
     except KaasError as error:
         print(f"pool {client.url}: not ready: {error.message}")
         if error.code == "pool_unreachable":
-            return
+            return False
     rows = [["device", "name", "memory", "slots", "busy", "executors", "held", "cached"]]
     cached = _cached_bytes(client.status("cache"))
     for device in client.status("devices")["devices"]:
@@ -81,6 +81,7 @@ def _print_pool(client: PoolClient) -> None:
             ]
         )
     print(table(rows))
+    return True
 
 
 def _cached_bytes(view: dict[str, Any]) -> dict[str, int]:
