@@ -11,6 +11,7 @@ import array
 import contextlib
 import fcntl
 import json
+import logging
 import os
 import socket
 from collections import deque
@@ -18,6 +19,8 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 Frame = dict[str, Any]
+
+_log = logging.getLogger(__name__)
 
 VERSION = 1
 
@@ -107,8 +110,8 @@ class Link:
                 raise LinkClosed("a frame over its limit")
             frame = _decode(body)
             if frame["type"] == "large":
-                with contextlib.closing(os.fdopen(descriptors.pop(0), "rb")) as memory:
-                    frame = _decode(_read_large(memory.fileno(), frame.get("size")))
+                frame = _decode(_read_large(descriptors[0], frame.get("size")))
+                os.close(descriptors.pop(0))
             return frame, descriptors
         except (LinkClosed, IndexError) as broken:
             for descriptor in descriptors:
@@ -121,7 +124,7 @@ class Link:
 def _decode(body: bytes) -> Frame:
     try:
         frame = json.loads(body)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise LinkClosed(f"not JSON: {error}") from error
     if not isinstance(frame, dict) or frame.get("v") != VERSION or not isinstance(frame.get("type"), str):
         raise LinkClosed(f"not a frame of version {VERSION}: {body[:80]!r}")
@@ -131,7 +134,10 @@ def _decode(body: bytes) -> Frame:
 def _read_large(memory: int, size: object) -> bytes:
     if not isinstance(size, int) or not 0 < size <= _MAX_LARGE_BYTES or os.fstat(memory).st_size != size:
         raise LinkClosed(f"a large frame of impossible size {size!r}")
-    body = os.pread(memory, size, 0)
+    try:
+        body = os.pread(memory, size, 0)
+    except OSError as error:
+        raise LinkClosed(f"a large frame that is no memory: {error.strerror}") from error
     if len(body) != size:
         raise LinkClosed("a large frame that shrank")
     return body
@@ -160,8 +166,9 @@ def _descriptors(ancillary: Sequence[tuple[int, int, bytes]]) -> list[int]:
 class AsyncLink:
     """A `Link` driven by an asyncio loop: callbacks for what arrives, a queue for what the socket cannot take yet.
 
-    `on_frame(frame, descriptors)` runs in the loop, owns the descriptors and must not raise; `on_close(reason)` runs
-    once, after the last frame. Queued descriptors are duplicated, so the caller may close its own at once.
+    `on_frame(frame, descriptors)` runs in the loop and owns the descriptors; if it raises, the link is closed.
+    `on_close(reason)` runs once, after the last frame. Queued descriptors are duplicated, so the caller may close its
+    own at once.
     """
 
     def __init__(
@@ -227,7 +234,12 @@ class AsyncLink:
             except LinkClosed as gone:
                 self.close(str(gone))
                 return
-            self._on_frame(frame, descriptors)
+            try:
+                self._on_frame(frame, descriptors)
+            except Exception as error:
+                # A peer may run other people's code: what it sends must not cost more than its own link.
+                _log.exception("a frame of the type %r could not be taken", frame["type"])
+                self.close(f"a frame that does not fit: {error!r}")
 
     def _writable(self) -> None:
         while self._queue and not self._closed:

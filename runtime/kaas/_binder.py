@@ -25,7 +25,7 @@ from kaas.errors import CallerError
 from kaas.expressions import Expression
 from kaas.formats import Layout, format_of, inline
 from kaas.manifest import Buffer, Dimension, Manifest
-from kaas.references import MAX_INLINE_BYTES, InlineValue, Reference
+from kaas.references import MAX_INLINE_BYTES, MAX_RESULT_BYTES, InlineValue, Reference
 
 #: No address space is larger; it keeps every byte count a signed 64-bit number.
 MAX_BUFFER_BYTES = 1 << 62
@@ -74,7 +74,18 @@ class Binder:
                     "and this step needs them equal",
                     where=pair.where,
                 )
+        self._check_inline_outputs(buffers)
         return Binding(self.call.params, self.symbols, buffers)
+
+    def _check_inline_outputs(self, buffers: Mapping[str, BoundBuffer]) -> None:
+        inline_bytes = sum(one.nbytes for one in buffers.values() if isinstance(one.target, InlineTarget))
+        if inline_bytes > MAX_RESULT_BYTES:
+            raise CallerError(
+                "inline_too_large",
+                f"the inline outputs have {inline_bytes} bytes together; a result holds at most {MAX_RESULT_BYTES}",
+                where="arguments",
+                hint="give the larger ones a reference",
+            )
 
     # Contents
 

@@ -21,6 +21,9 @@ from kaas.suggest import advise
 #: Largest inline value and inline output, in bytes of data.
 MAX_INLINE_BYTES = 64 * 1024
 
+#: All inline outputs of one call together: OpenWhisk's limit on a result.
+MAX_RESULT_BYTES = 1 << 20
+
 #: S3's own limit on a key, in bytes of UTF-8.
 MAX_KEY_BYTES = 1024
 

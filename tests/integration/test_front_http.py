@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import shutil
+import socket
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -77,6 +79,32 @@ def test_bodies_over_their_limits(front: FrontProcess) -> None:
     assert (reply.status, reply.code) == (413, "payload_too_large")
     reply = client.request("PUT", f"/v1/bundles/sha256:{'0' * 64}", headers={"Content-Length": str((48 << 20) + 1)})
     assert (reply.status, reply.code) == (413, "bundle_too_large")
+
+
+@pytest.mark.parametrize("part", ["one header", "many headers", "the request line"])
+def test_an_endless_head_is_cut_off(front: FrontProcess, part: str) -> None:
+    fill = b"x" * 8192
+    start, more = {
+        "one header": (b"GET /healthz/live HTTP/1.1\r\nHost: x\r\nA: ", fill),
+        "many headers": (b"GET /healthz/live HTTP/1.1\r\nHost: x\r\n", b"A: " + fill + b"\r\n"),
+        "the request line": (b"GET /", fill),
+    }[part]
+    with socket.create_connection(("127.0.0.1", front.port), 30) as client:
+        client.sendall(start)
+        # It says nothing until it has had enough, and then closes; what is on the way by then may be reset.
+        with contextlib.suppress(ConnectionError):
+            for _ in range(1000):
+                client.sendall(more)
+            pytest.fail("8 MiB of head were taken")
+    assert front.client(None).get("/healthz/live").status == 200
+
+
+def test_a_head_below_the_limit_with_a_large_body_is_fine(front: FrontProcess) -> None:
+    with socket.create_connection(("127.0.0.1", front.port), 30) as client:
+        body = b"{" + b" " * 200_000
+        head = b"POST /v1/invocations HTTP/1.1\r\nHost: x\r\nA: " + b"x" * 40_000
+        client.sendall(head + b"\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
+        assert client.recv(12) == b"HTTP/1.1 401"
 
 
 def test_uploads(front: FrontProcess) -> None:

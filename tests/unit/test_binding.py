@@ -281,6 +281,18 @@ def test_refusals(arguments: dict[str, Any], objects: dict[str, ObjectInfo], cod
     assert part in caught.value.message
 
 
+def test_inline_outputs_are_bounded_together() -> None:
+    names = [f"y{index}" for index in range(17)]
+    outputs = "".join(f"\n  {name}: {{io: out, dtype: uint8, shape: [65536]}}" for name in names)
+    manifest = action(f"  x: {{io: in, dtype: int8, shape: [n]}}{outputs}", "{}")
+    inline = dict.fromkeys(names, "inline")
+    bound(manifest, {"x": [1], **inline, "y0": "s3://data/y0"}, {})
+    with pytest.raises(CallerError) as caught:
+        bound(manifest, {"x": [1], **inline}, {})
+    assert caught.value.code == "inline_too_large"
+    assert "1114112 bytes together" in caught.value.message
+
+
 @pytest.mark.parametrize(
     ("shape", "let", "part"),
     [

@@ -63,6 +63,7 @@ def test_large_frames_and_descriptors_travel_together(size: int) -> None:
         b"[]",
         b'{"v":2,"type":"probe"}',
         b'{"v":1}',
+        b"[" * 60_000,
         json.dumps({"v": 1, "type": "large", "size": 10}).encode(),
     ],
 )
@@ -141,5 +142,38 @@ def test_an_async_link_queues_in_order_and_closes_once() -> None:
         sender.send({"type": "probe", "n": 0})
         os.close(reader)
         assert open_descriptors() == before
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("kind", ["a folder", "a pipe"])
+def test_a_large_frame_must_be_memory(kind: str) -> None:
+    one, two = Link.pair()
+    before = open_descriptors()
+    ends = [os.open("/", os.O_RDONLY)] if kind == "a folder" else list(os.pipe())
+    size = os.fstat(ends[0]).st_size or 1
+    socket.send_fds(one.sock, [json.dumps({"v": 1, "type": "large", "size": size}).encode()], ends[:1])
+    for end in ends:
+        os.close(end)
+    with pytest.raises(LinkClosed):
+        two.receive()
+    assert open_descriptors() == before
+    one.close()
+    two.close()
+
+
+def test_a_frame_that_its_receiver_cannot_take_costs_its_own_link_only() -> None:
+    async def scenario() -> None:
+        one, two = Link.pair()
+        closed: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+
+        def on_frame(frame: dict[str, Any], descriptors: list[int]) -> None:
+            frame["inv"].lower()
+
+        link = AsyncLink(two, on_frame, closed.set_result)
+        one.send({"type": "done", "inv": [1]})
+        assert "does not fit" in await closed
+        assert link.closed
+        one.close()
 
     asyncio.run(scenario())

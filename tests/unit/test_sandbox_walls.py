@@ -20,7 +20,7 @@ needs_landlock = pytest.mark.skipif(landlock.version() == 0, reason="this kernel
 needs_seccomp = pytest.mark.skipif(not seccomp.available(), reason="no system-call filter here")
 
 _ATTEMPTS = """
-import ctypes, errno, json, os, pathlib, socket, subprocess, sys, threading
+import ctypes, errno, json, os, pathlib, resource, socket, subprocess, sys, threading
 
 RESULTS = {}
 LIBC = ctypes.CDLL(None, use_errno=True)
@@ -101,6 +101,19 @@ def test_executor_calls(tmp_path: Path) -> None:
         for name, number in [("ptrace", 101), ("keyctl", 250), ("bpf", 321), ("userfaultfd", 323), ("io_uring", 425),
                              ("mount", 165), ("unshare", 272), ("process_vm_readv", 310), ("setsid", 112)]:
             attempt(name, lambda number=number: call(number, 0, 0, 0, 0, 0))
+        pid, path = os.getppid(), str(SCRATCH)
+        attempt("limits of another", lambda: resource.prlimit(pid, resource.RLIMIT_CPU, (60, 60)))
+        attempt("own limits", lambda: resource.getrlimit(resource.RLIMIT_CPU))
+        attempt("affinity of another", lambda: os.sched_setaffinity(pid, os.sched_getaffinity(0)))
+        attempt("own affinity", lambda: os.sched_setaffinity(0, os.sched_getaffinity(0)))
+        attempt("priority of another", lambda: os.setpriority(os.PRIO_PROCESS, pid, 19))
+        attempt("signal", lambda: os.kill(pid, 0))
+        attempt("mode", lambda: os.chmod(path, 0o700))
+        attempt("owner", lambda: os.chown(path, os.getuid(), -1))
+        attempt("times", lambda: os.utime(path))
+        attempt("attribute", lambda: os.setxattr(path, "user.kaas", b"x"))
+        attempt("shared memory by number", lambda: call(29, 0x6B616173, 4096, 0o1666))
+        attempt("watching files", lambda: call(294, 0))
         attempt("clone3", lambda: call(435, 0, 0))
         attempt("namespace by clone", lambda: call(56, 0x10000000 | 0x00010000, 0, 0, 0, 0))
         attempt("death signal", lambda: call(157, 1, 0, 0, 0))
@@ -108,7 +121,7 @@ def test_executor_calls(tmp_path: Path) -> None:
         """,
     )
     assert results.pop("clone3") == "ENOSYS"
-    allowed = {"frames", "thread", "memfd", "thread name"}
+    allowed = {"frames", "thread", "memfd", "thread name", "own limits", "own affinity"}
     assert {name for name, outcome in results.items() if outcome == "ok"} == allowed
     assert {outcome for name, outcome in results.items() if name not in allowed} == {"EPERM"}
 

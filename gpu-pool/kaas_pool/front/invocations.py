@@ -172,7 +172,8 @@ class Invocations:
         life = ticket.life
         del self._tickets[life.tenant, life.id]
         self._count(life.tenant, -1)
-        self._outcomes.add(life, journalled=ticket.journalled)
+        inline_bytes = sum(buffer.nbytes for buffer in ticket.work.inline.values())
+        self._outcomes.add(life, journalled=ticket.journalled, inline_bytes=inline_bytes)
         self._metrics.end(life)
 
     def recover(self) -> None:

@@ -17,6 +17,10 @@ _Key = tuple[str, str]
 IN_MEMORY = 20_000
 _BATCH = 1_000
 
+#: Inline outputs over this leave memory as soon as they are on disk: as Python's lists they are some 32 times as large,
+#: and IN_MEMORY of them would fill the machine.
+LARGE_BYTES = 1024
+
 
 class Outcomes:
     """What `GET` and a repeated `POST` see of ended invocations. `wall` is seconds since the epoch."""
@@ -30,13 +34,21 @@ class Outcomes:
         self._has_older = journal.has_outcomes()
         self._spilling = False
 
-    def add(self, life: Invocation, *, journalled: bool) -> None:
-        """Keep an invocation that has ended; one that was promised in the journal is written there at once."""
+    def add(self, life: Invocation, *, journalled: bool, inline_bytes: int = 0) -> None:
+        """Keep an invocation that has ended, with the bytes of its inline outputs.
+
+        One that was promised in the journal is written there at once, and so is one that is large in memory.
+        """
         ended = self._wall()
-        self._recent[life.tenant, life.id] = (life, ended, journalled)
-        if journalled:
-            self._journal.record([_outcome(life, ended)]).add_done_callback(_look)
+        large = inline_bytes > LARGE_BYTES
+        key, entry = (life.tenant, life.id), (life, ended, journalled or large)
+        self._recent[key] = entry
+        if journalled or large:
+            written = self._journal.record([_outcome(life, ended)])
+            written.add_done_callback(_look)
             self._has_older = True
+            if large:
+                written.add_done_callback(lambda _: self._forget(key, entry))
         if len(self._recent) > self._limit and not self._spilling:
             self._spill()
 
@@ -57,6 +69,10 @@ class Outcomes:
             self._recent.popitem(last=False)
         await self._journal.forget_before(limit)
 
+    def _forget(self, key: _Key, entry: tuple[Invocation, float, bool]) -> None:
+        if self._recent.get(key) is entry:
+            del self._recent[key]
+
     def _spill(self) -> None:
         """Move the oldest to disk; until they are there, memory answers for them."""
         oldest = list(islice(self._recent.items(), _BATCH))
@@ -67,8 +83,7 @@ class Outcomes:
             self._spilling = False
             self._has_older = True
             for key, entry in oldest:
-                if self._recent.get(key) is entry:
-                    del self._recent[key]
+                self._forget(key, entry)
 
         outcomes = [_outcome(life, ended) for _, (life, ended, journalled) in oldest if not journalled]
         self._journal.record(outcomes).add_done_callback(on_disk)

@@ -19,6 +19,7 @@ import uvloop
 
 from kaas_pool.front.app import make_app
 from kaas_pool.front.config import FrontConfig
+from kaas_pool.front.http_protocol import BoundedHttpProtocol
 from kaas_pool.front.pool import Pool
 from kaas_pool.front.tokens import Tokens, TokensInvalid
 
@@ -79,7 +80,7 @@ async def _serve(config: FrontConfig, tokens: Tokens, listening: socket.socket) 
         uvicorn.Config(
             make_app(pool),
             loop="none",
-            http="httptools",
+            http=BoundedHttpProtocol,
             ws="none",
             lifespan="off",
             access_log=False,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import resource
@@ -16,6 +17,9 @@ from typing import Any
 from kaas.errors import PlatformError
 from kaas_pool.sandbox import bubblewrap, landlock, policy, seccomp
 from kaas_pool.sandbox.kernel import CLONE_NEWNET, PR_SET_NO_NEW_PRIVS, drop_capabilities, prctl, unshare
+
+#: When the machine runs out of memory, who runs other people's code goes before who keeps the pool (which has 0).
+_OOM_SCORE = "500"
 
 
 @dataclass(frozen=True)
@@ -115,6 +119,8 @@ def _confine(wanted: policy.Policy, allow_unsandboxed: bool) -> Walls:
             "bubblewrap; --allow-unsandboxed runs them unconfined, for sources that you trust",
         )
     _limit(wanted)
+    with contextlib.suppress(OSError):
+        Path("/proc/self/oom_score_adj").write_text(_OOM_SCORE)
     network_namespace = _leave_network()
     prctl(PR_SET_NO_NEW_PRIVS, 1)
     if walls.landlock:
@@ -127,10 +133,11 @@ def _confine(wanted: policy.Policy, allow_unsandboxed: bool) -> Walls:
 
 def _limit(wanted: policy.Policy) -> None:
     limits = {resource.RLIMIT_CORE: 0, resource.RLIMIT_NOFILE: wanted.descriptors}
+    if wanted.file_bytes is not None:
+        limits[resource.RLIMIT_FSIZE] = wanted.file_bytes
     if wanted.limits is not None:
         limits[resource.RLIMIT_AS] = wanted.limits.address_bytes
         limits[resource.RLIMIT_CPU] = wanted.limits.cpu_seconds
-        limits[resource.RLIMIT_FSIZE] = wanted.limits.file_bytes
     for kind, limit in limits.items():
         _, hard = resource.getrlimit(kind)
         lowered = limit if hard == resource.RLIM_INFINITY else min(limit, hard)

@@ -45,6 +45,10 @@ class Limits:
 #: docs/contracts.md, "Frames": the compiler's limits.
 COMPILER_LIMITS = Limits(cpu_seconds=60, address_bytes=4 << 30, file_bytes=64 << 20)
 
+#: Emulated kernels are native code: they could fill the disk through the scratch folder. Images and large frames are
+#: at most as large.
+_EMULATED_FILE_BYTES = 64 << 20
+
 
 @dataclass(frozen=True)
 class Policy:
@@ -53,6 +57,7 @@ class Policy:
     rules: tuple[Rule, ...]
     calls: Filter
     descriptors: int
+    file_bytes: int | None
     limits: Limits | None = None
 
 
@@ -65,7 +70,7 @@ def executor(device: DeviceKind, readable: Iterable[Path], scratch: Path | None)
         rules += _each(_CUDA_TREES)
         rules += [Rule(path, Access.DEVICE) for path in sorted(Path("/dev").glob("nvidia*"))]
     calls = Filter(processes=False, unix_sockets=device == "cuda")
-    return Policy(tuple(rules), calls, _EXECUTOR_DESCRIPTORS)
+    return Policy(tuple(rules), calls, _EXECUTOR_DESCRIPTORS, _EMULATED_FILE_BYTES if device == "emulated" else None)
 
 
 def compiler(readable: Iterable[Path], work: Path, limits: Limits = COMPILER_LIMITS) -> Policy:
@@ -75,7 +80,9 @@ def compiler(readable: Iterable[Path], work: Path, limits: Limits = COMPILER_LIM
     imports all it needs before it is confined.
     """
     rules = [*_shared(), *_each(readable), *host_compiler(), Rule(work, Access.WRITE)]
-    return Policy(tuple(rules), Filter(processes=True, unix_sockets=False), _COMPILER_DESCRIPTORS, limits)
+    return Policy(
+        tuple(rules), Filter(processes=True, unix_sockets=False), _COMPILER_DESCRIPTORS, limits.file_bytes, limits
+    )
 
 
 def interpreter() -> list[Rule]:

@@ -94,12 +94,64 @@ _REFUSED = {
 }
 _PROCESS_CREATION = {"fork": 57, "vfork": 58, "execve": 59, "execveat": 322}
 
+#: Landlock leaves to the owner of a file, wherever it lies, what is in its inode: mode, owner, times, attributes.
+_INODES = {
+    "chmod": 90,
+    "fchmod": 91,
+    "chown": 92,
+    "fchown": 93,
+    "lchown": 94,
+    "utime": 132,
+    "setxattr": 188,
+    "lsetxattr": 189,
+    "fsetxattr": 190,
+    "removexattr": 197,
+    "lremovexattr": 198,
+    "fremovexattr": 199,
+    "utimes": 235,
+    "fchownat": 260,
+    "futimesat": 261,
+    "fchmodat": 268,
+    "utimensat": 280,
+    "fchmodat2": 452,
+    "setxattrat": 463,
+    "removexattrat": 466,
+    "file_setattr": 469,
+    "inotify_init": 253,
+    "inotify_init1": 294,
+}
+#: Memory and queues that outlive the process and are found by a number, by every process of the user.
+_SYSTEM_V = {"shmget": 29, "shmat": 30, "semget": 64, "msgget": 68, "mq_open": 240}
+#: What reaches other processes of the same user. Landlock holds signals back from version 6 on only; `tgkill`, by which
+#: a process signals itself, is left to it.
+_OTHER_PROCESSES = {
+    "kill": 62,
+    "rt_sigqueueinfo": 129,
+    "setpriority": 141,
+    "tkill": 200,
+    "ioprio_set": 251,
+    "migrate_pages": 256,
+    "move_pages": 279,
+    "rt_tgsigqueueinfo": 297,
+    "pidfd_send_signal": 424,
+    "pidfd_open": 434,
+}
+#: As above, but with 0 for a process id they concern the caller.
+_OF_A_PROCESS = {
+    "sched_setparam": 142,
+    "sched_setscheduler": 144,
+    "sched_setaffinity": 203,
+    "prlimit64": 302,
+    "sched_setattr": 314,
+}
+
 
 @dataclass(frozen=True)
 class Filter:
     """What a filter leaves open besides threads, files and descriptors that are open already.
 
-    `processes`: fork and exec (the host compiler). `unix_sockets`: making and binding Unix sockets, as the CUDA driver
+    `processes`: fork and exec, and what the host compiler does with the files and processes it makes; without it the
+    filter is for user code. `unix_sockets`: making and binding Unix sockets, as the CUDA driver
     does at start; connecting stays refused, because Landlock does not stop a connection to a socket in the file system.
     """
 
@@ -136,7 +188,8 @@ def assemble(wanted: Filter) -> bytes:
     allow = _step(_RETURN, _ALLOW)
     numbers = list(_REFUSED.values())
     if not wanted.processes:
-        numbers += _PROCESS_CREATION.values()
+        for refused in (_PROCESS_CREATION, _INODES, _SYSTEM_V, _OTHER_PROCESSES):
+            numbers += refused.values()
     steps = [
         _step(_LOAD, _ARCH),
         _step(_EQUAL, _AUDIT_ARCH_X86_64, 1, 0),
@@ -147,6 +200,8 @@ def assemble(wanted: Filter) -> bytes:
     ]
     for number in (*numbers, _CONNECT):
         steps += _when(number, [refuse])
+    for number in _OF_A_PROCESS.values():
+        steps += _when(number, [_argument(0), _step(_EQUAL, 0, 1, 0), refuse, allow])
     # clone3 hides its flags in memory; without it the C library falls back to clone.
     steps += _when(_CLONE3, [_step(_RETURN, _ERRNO | errno.ENOSYS)])
     clone = [_argument(0), _step(_ANY_BIT, _NAMESPACES, 0, 1), refuse]
