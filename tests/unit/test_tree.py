@@ -18,8 +18,8 @@ CODE = {".py", ".cpp", ".cc", ".h", ".hpp", ".cu", ".cuh", ".sh", ".scala"}
 LOCKS = ["requirements.lock", "requirements-build.lock"]
 #: A path or a host that is true on one machine or one network alone.
 TRACES = re.compile(
-    r"/(Users|root)/\.?[a-z]"
-    r"|/work/(main|shared)"
+    rf"(?<![\w.~-]){re.escape(str(ROOT))}/"
+    r"|/(Users|root)/\.?[a-z]"
     r"|\b(pypi\.org|pythonhosted\.org|registry\.npmjs\.org|repo1?\.maven|crates\.io|proxy\.golang\.org|deb\.debian\.org)\b"
 )
 PACKAGES = {
