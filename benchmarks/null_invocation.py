@@ -141,7 +141,7 @@ def running_pool(state: Path, token: str) -> Iterator[tuple[int, int]]:
                 ready = request("/healthz/ready", b"", method="GET")
                 if asyncio.run(once(front["port"], ready))[0] == 200:
                     break
-            time.sleep(0.05)
+            time.sleep(0.05)  # Readiness can only be asked for.
         yield front["port"], front["pid"]
     finally:
         pool.send_signal(signal.SIGTERM)
@@ -170,7 +170,7 @@ def running_proxy(pool_port: int, token: str) -> Iterator[int]:
                 break
             if proxy.poll() is not None or time.monotonic() > until:
                 raise RuntimeError("the proxy does not start")
-            time.sleep(0.05)
+            time.sleep(0.05)  # Readiness can only be asked for.
         yield port
     finally:
         proxy.send_signal(signal.SIGTERM)

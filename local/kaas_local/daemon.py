@@ -244,7 +244,7 @@ class _Restarts:
         if time.monotonic() - self._started > _STABLE_SECONDS:
             self._pause = _FIRST_PAUSE_SECONDS
         _log.error("%s has ended; it is started again in %.1f s", self._name, self._pause)
-        time.sleep(self._pause)
+        time.sleep(self._pause)  # The back-off itself; a part that dies meanwhile waits for its end.
         self._pause = min(2 * self._pause, _LAST_PAUSE_SECONDS)
         self._started = time.monotonic()
         try:

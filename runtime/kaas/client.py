@@ -231,7 +231,7 @@ class PoolClient:
                 last_try = last_try or now + self._reconnect_s
                 if now + pause > min(last_try, deadline) or lost > _MAX_LOST:
                     raise self._unreachable(str(error)) from error
-            time.sleep(pause)
+            time.sleep(pause)  # The back-off itself: a server that is away cannot tell when it is back.
             pause = min(2 * pause, _LAST_PAUSE_SECONDS)
 
     def _unreachable(self, what: str, kind: type[PlatformError] = PlatformError) -> PlatformError:

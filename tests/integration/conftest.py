@@ -1,7 +1,8 @@
-"""Servers that integration tests share."""
+"""Servers and names that integration tests share."""
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 
 import pytest
@@ -46,3 +47,20 @@ def gated_pool(s3_server: S3Server, gate: TcpProxy, tmp_path_factory: pytest.Tem
     stores = {name: s3_server.rights(name, gate.endpoint) for name in ("alice", "bob")}
     with PoolProcess(tmp_path_factory.mktemp("gated") / "state", stores, "--host-bytes", "256M") as running:
         yield running
+
+
+_names = (f"test/{number}" for number in itertools.count())
+
+
+@pytest.fixture
+def name() -> str:
+    """A prefix in the buckets that no other test writes to."""
+    return next(_names)
+
+
+@pytest.fixture
+def store(gate: TcpProxy) -> Iterator[TcpProxy]:
+    """The proxy before `gated_pool`'s store, put right again afterwards."""
+    yield gate
+    gate.drop_connections()
+    gate.release()

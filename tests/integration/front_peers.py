@@ -13,6 +13,7 @@ import mmap
 import os
 import socket
 import threading
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import count
@@ -34,7 +35,7 @@ def error_frame(code: str, message: str = "scripted") -> Frame:
     return {"code": code, "message": message}
 
 
-class _Peer:
+class _Peer(ABC):
     """Reads frames in a thread until the connection ends."""
 
     def __init__(self, link: Link, name: str) -> None:
@@ -65,9 +66,11 @@ class _Peer:
         self.closed.set()
         self.on_end()
 
+    @abstractmethod
     def on_frame(self, frame: Frame, descriptors: list[int]) -> None:
-        raise NotImplementedError
+        """A frame has come; its descriptors are closed afterwards."""
 
+    @abstractmethod
     def on_end(self) -> None:
         """The connection has ended."""
 
@@ -223,6 +226,9 @@ class ScriptedSupervisor(_Peer):
                 child.close()
         elif not self.spawn_script(self, frame):
             self.spawn(frame)
+
+    def on_end(self) -> None:
+        """The front is gone; its children stay for the next one."""
 
     def spawn(self, frame: Frame) -> None:
         """Start the child that a `spawn` asks for."""

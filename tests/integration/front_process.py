@@ -82,7 +82,7 @@ def wait_until(condition: Callable[[], object]) -> None:
     deadline = time.monotonic() + PATIENCE
     while not condition():
         assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.005)
+        time.sleep(0.005)  # Nothing tells: the condition is another process's.
 
 
 def check_conforms(method: str, path: str, status: int, body: Any) -> None:
@@ -243,12 +243,14 @@ class FrontProcess:
         self.kill()
         self.mover.stop()
 
-    def start(self, wait_ready: bool = True) -> None:
-        """Start the front, also again after a kill."""
+    def start(self, wait_ready: bool = True, *, spawns: bool = True) -> None:
+        """Start the front, also again after a kill; without `spawns` no device ever serves."""
         announcement = self.state / "run" / "front.json"
         announcement.unlink(missing_ok=True)
         theirs, ours = Link.pair()
         self.supervisor = ScriptedSupervisor(ours)
+        if not spawns:
+            self.supervisor.spawn_script = lambda *_: True
         command = [sys.executable, "-m", "kaas_pool.front", "--state", str(self.state), "--kind", "emulated"]
         command += ["--port", "0", "--control", str(theirs.fileno()), *self._arguments]
         self.process = subprocess.Popen(command, pass_fds=[theirs.fileno()])

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from front_process import SAXPY, Reply
+from front_process import SAXPY, HttpClient, Reply
 from pool_process import PoolProcess
 from seaweed import S3Client
 
@@ -85,3 +85,8 @@ def assert_serves(pool: PoolProcess, s3: S3Client, token: str = "alice-token") -
     result = done(client.invoke(client.upload(SAXPY), arguments))
     assert result["z"] == target
     np.testing.assert_allclose(get(s3, target), 2 * x + 1)
+
+
+def story(client: HttpClient, identifier: str) -> str:
+    """What happened to an invocation so far."""
+    return " | ".join(line["event"] for line in client.get(f"/v1/invocations/{identifier}").body.get("story", []))

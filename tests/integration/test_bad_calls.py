@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -10,8 +9,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from front_process import IN_PLACE, SAXPY, HttpClient, Reply, wait_until
-from pool_calls import assert_serves, check_error, done, failed, get, keys, put, refused
+from front_process import IN_PLACE, SAXPY, Reply, wait_until
+from pool_calls import assert_serves, check_error, done, failed, get, keys, put, refused, story
 from pool_process import PoolProcess
 from proxy_process import ProxyProcess
 from seaweed import S3Client
@@ -74,14 +73,6 @@ graph:
 #: A load or a revalidation under a fixed version, a first look, a write.
 LOAD, LOOK, WRITE = rb"^GET .*\r\nIf-Match:", rb"^GET (?!.*If-Match:)", rb"^PUT "
 
-names = (f"bad/{number}" for number in itertools.count())
-
-
-@pytest.fixture
-def name() -> str:
-    """A prefix that no other test writes to."""
-    return next(names)
-
 
 @pytest.fixture(scope="module")
 def proxies(gated_pool: PoolProcess, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, ProxyProcess]]:
@@ -90,14 +81,6 @@ def proxies(gated_pool: PoolProcess, tmp_path_factory: pytest.TempPathFactory) -
     with ProxyProcess(tmp_path_factory.mktemp("proxy"), environment) as saxpy:
         assert saxpy.init(SAXPY)[0] == 200
         yield {SAXPY: saxpy}
-
-
-@pytest.fixture
-def store(gate: TcpProxy) -> Iterator[TcpProxy]:
-    """The store's proxy, put right again afterwards."""
-    yield gate
-    gate.drop_connections()
-    gate.release()
 
 
 def raw(s3: S3Client, key: str, data: bytes) -> str:
@@ -263,11 +246,6 @@ def test_an_in_place_object_that_changes_under_way(
 
 
 # ***** Budgets *****
-
-
-def story(client: HttpClient, identifier: str) -> str:
-    """What happened to an invocation so far."""
-    return " | ".join(line["event"] for line in client.get(f"/v1/invocations/{identifier}").body.get("story", []))
 
 
 def test_a_budget_spent_at_each_stage(gated_pool: PoolProcess, store: TcpProxy, s3: S3Client, name: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import sqlite3
 import threading
@@ -344,6 +345,39 @@ def test_promised_invocations_survive_a_crash(front: FrontProcess) -> None:
     # What was only waited for is gone with the front, and its client asks again under the same id.
     assert client.get("/v1/invocations/waiting").code == "invocation_unknown"
     assert client.invoke(bundle, OBJECTS, id="promised").body["result"] == body["result"]
+
+
+def test_delete_reaches_what_is_not_accepted_yet(front: FrontProcess) -> None:
+    client = front.client()
+    bundle = client.upload(SAXPY)
+    front.mover.script = script = Script("stat", nothing)
+    first = client.invoking(bundle, OBJECTS, id="looked-at")
+    front.mover.wait_until(lambda: bool(script.seen))
+    assert client.get("/v1/invocations/looked-at").body["state"] == "accepted"
+    assert client.delete("/v1/invocations/looked-at").body["state"] == "cancelled"
+    assert (first.reply().status, first.reply().code) == (409, "cancelled")
+    assert client.get("/v1/invocations/looked-at").body["error"]["code"] == "cancelled"
+    assert client.invoke(bundle, OBJECTS, id="looked-at").body["state"] == "cancelled"
+    assert client.invoke(bundle, OBJECTS).body["state"] == "done"
+    assert_all_given_back(front)
+
+
+def test_delete_reaches_what_was_recovered_before_any_device_serves(front: FrontProcess) -> None:
+    client = front.client()
+    bundle = client.upload(SAXPY)
+    gate = Gate(front)
+    assert client.invoke(bundle, OBJECTS, id="promised", wait_ms=0).status == 202
+    gate.wait_for(1)
+    front.kill()
+    front.start(wait_ready=False, spawns=False)
+    client = front.client()
+    assert client.delete("/v1/invocations/promised").body["state"] == "cancelled"
+    with contextlib.closing(sqlite3.connect(front.state / "journal.sqlite")) as journal:
+        wait_until(lambda: journal.execute("SELECT ended FROM invocations").fetchone()[0] is not None)
+    front.kill()
+    front.start()
+    assert front.client().get("/v1/invocations/promised").body["state"] == "cancelled"
+    assert not front.mover.of("store")
 
 
 def test_outcomes_survive_a_crash_and_are_not_made_twice(front: FrontProcess) -> None:

@@ -5,15 +5,16 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import itertools
+import secrets
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from front_process import IN_PLACE, SAXPY, HttpClient, Pending, wait_until
-from pool_calls import assert_serves, done, failed, get, keys, put, refused
+from pool_calls import assert_serves, done, failed, get, keys, put, refused, story
 from pool_process import PoolProcess
 from seaweed import S3Client
 from tcp_proxy import TcpProxy
@@ -45,27 +46,6 @@ ENDLESS, FAULT, GOOD = [-1], [0], [5]
 LOAD, WRITE = rb"^GET .*\r\nIf-Match:", rb"^PUT "
 
 ONES = np.ones(4, np.float32)
-
-names = (f"kills/{number}" for number in itertools.count())
-
-
-@pytest.fixture
-def name() -> str:
-    """A prefix that no other test writes to."""
-    return next(names)
-
-
-@pytest.fixture
-def store(gate: TcpProxy) -> Iterator[TcpProxy]:
-    """The store's proxy, put right again afterwards."""
-    yield gate
-    gate.drop_connections()
-    gate.release()
-
-
-def story(client: HttpClient, identifier: str) -> str:
-    """What happened to an invocation so far."""
-    return " | ".join(line["event"] for line in client.get(f"/v1/invocations/{identifier}").body.get("story", []))
 
 
 def wait_until_done(client: HttpClient, identifier: str) -> None:
@@ -223,7 +203,7 @@ def test_what_ran_for_a_dead_front_is_in_nobodys_way(gated_pool: PoolProcess, s3
 
 def fresh_source() -> bytes:
     """A bundle that was never compiled."""
-    return SAXPY.replace("y[i];", f"y[i];  // {next(names)}").encode()
+    return SAXPY.replace("y[i];", f"y[i];  // {secrets.token_hex(8)}").encode()
 
 
 def kill_compilers(pool: PoolProcess, times: int, ended: Callable[[], bool]) -> None:

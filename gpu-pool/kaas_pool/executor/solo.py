@@ -27,7 +27,7 @@ from kaas_pool.frames import Frame
 
 Array = npt.NDArray[Any]
 
-#: Between two looks at the device, in seconds.
+#: Between two looks at the device, in seconds: the driver's events can only be asked.
 _PAUSE = 50e-6
 
 

@@ -69,7 +69,7 @@ class Attempt:
     _adopted: bool = False
     _has_slot: bool = True
     _room: Room | None = None
-    _leases: list[Lease] = field(default_factory=list)
+    #: Segments for the outputs, by buffer.
     _results: dict[str, Lease] = field(default_factory=dict)
     #: Leases of inputs that the executor is copying, by content key.
     _inputs: dict[str, Lease] = field(default_factory=dict)
@@ -102,7 +102,7 @@ class Attempt:
                 executor.drop(run)
             executor.forget(run)
         self._leave_device()
-        for lease in self._leases:
+        for lease in (*self._results.values(), *self._inputs.values()):
             lease.release()
         if self._room is not None:
             self.tools.room.give_back(self._room)
@@ -168,7 +168,6 @@ class Attempt:
 
     async def _alloc(self, output: Output) -> None:
         lease = await self.tools.mover.alloc(self.ticket.domain, output.buffer.nbytes)
-        self._leases.append(lease)
         self._results[output.buffer.name] = lease
 
     async def _until_done(self, run: Run) -> Frame:
@@ -228,7 +227,8 @@ class Attempt:
 
     async def _supply_object(self, executor: Executor, run: Run, one: Input, item: ObjectRange) -> None:
         lease = await self.tools.mover.load(self.ticket.life.tenant, self.ticket.domain, item)
-        self._leases.append(lease)
+        if (earlier := self._inputs.get(one.key)) is not None:
+            earlier.release()  # An executor that asks twice gets it twice, and holds it once.
         self._inputs[one.key] = lease
         if lease.source == "store":
             self.counts.misses += 1

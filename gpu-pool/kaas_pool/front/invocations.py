@@ -10,7 +10,8 @@ import secrets
 import sqlite3
 import time
 from collections import Counter
-from collections.abc import Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from dataclasses import dataclass
 from itertools import count
 from typing import Any, TypeVar
 
@@ -30,6 +31,19 @@ _Key = tuple[str, str]
 _Known = TypeVar("_Known")
 
 _log = logging.getLogger(__name__)
+
+
+#: What the story of a cancelled invocation gives as the reason.
+_ON_REQUEST = "on request"
+
+
+@dataclass(frozen=True, eq=False)
+class _Admitting:
+    """A call that is looked at and not accepted yet. `withdraw` ends it as cancelled."""
+
+    fingerprint: str
+    task: asyncio.Task[Ticket]
+    withdraw: Callable[[], None]
 
 
 def fingerprint_of(bundle: str, arguments: Mapping[str, Any]) -> str:
@@ -56,7 +70,7 @@ class Invocations:
         self._config = config
         self._loop = asyncio.get_running_loop()
         self._tickets: dict[_Key, Ticket] = {}
-        self._admitting: dict[_Key, tuple[str, asyncio.Task[Ticket]]] = {}
+        self._admitting: dict[_Key, _Admitting] = {}
         self._dispatcher: Dispatcher | None = None
         # Ids made here: no two alike over restarts, and no system call for each.
         self._prefix, self._ids = secrets.token_hex(8), count()
@@ -88,9 +102,9 @@ class Invocations:
         known = self._tickets.get(key)
         if known is not None:
             return _same(known, known.life.fingerprint, fingerprint, request.id)
-        if key in self._admitting:
-            first, task = self._admitting[key]
-            return _same(await asyncio.shield(task), first, fingerprint, request.id)
+        first = self._admitting.get(key)
+        if first is not None:
+            return _same(await asyncio.shield(first.task), first.fingerprint, fingerprint, request.id)
         ended = self._outcomes.find(tenant, request.id)
         if ended is not None:
             return _same(ended, ended.fingerprint, fingerprint, request.id)
@@ -162,9 +176,11 @@ class Invocations:
 
     def cancel(self, tenant: str, identifier: str) -> Answer:
         """Cancel an invocation if it has not ended; what it is then. Raises `invocation_unknown`."""
-        ticket = self._tickets.get((tenant, identifier))
-        if ticket is not None:
-            self.dispatcher.cancel(ticket, "on request")
+        key = (tenant, identifier)
+        if key in self._tickets:
+            self.dispatcher.cancel(self._tickets[key], _ON_REQUEST)
+        elif key in self._admitting:
+            self._admitting.pop(key).withdraw()
         return self.get(tenant, identifier)
 
     def on_end(self, ticket: Ticket) -> None:
@@ -179,7 +195,11 @@ class Invocations:
     def recover(self) -> None:
         """Know what an earlier front had promised, before anybody can ask for it; it begins with `take_up`."""
         for left in self._journal.unfinished():
-            self._begin((left.tenant, left.id), left.fingerprint, self._readmit(left))
+            # The budget goes on while no front runs; only this machine's wall clock tells how long that was.
+            began = time.monotonic() - max(0.0, time.time() - left.accepted)
+            budget_ms = int(left.request["budget_ms"])
+            life = Invocation(left.tenant, left.id, left.fingerprint, began, began + budget_ms / 1e3, budget_ms)
+            self._begin(life, self._readmit(life, left), recovered=True)
 
     def take_up(self) -> None:
         """Begin what was recovered: bundles can be compiled from now on."""
@@ -190,70 +210,72 @@ class Invocations:
     async def _admit(self, key: _Key, fingerprint: str, request: InvocationRequest) -> Ticket:
         began = time.monotonic()
         self._check_room(key[0])
+        life = Invocation(*key, fingerprint, began, began + request.budget_ms / 1e3, request.budget_ms)
         admitted = self._admission.again(key[0], request.bundle, fingerprint)
         if admitted is not None:
-            return self._submit(key, fingerprint, request, admitted, began)
-        task = self._begin(key, fingerprint, self._admit_slowly(key, fingerprint, request, began))
+            return self._submit(life, request, admitted)
+        task = self._begin(life, self._admit_slowly(life, request), recovered=False)
         return await asyncio.shield(task)
 
-    def _begin(self, key: _Key, fingerprint: str, work: Coroutine[Any, Any, Ticket]) -> asyncio.Task[Ticket]:
-        task = self._loop.create_task(work, name=f"admit {key[1]}")
+    def _begin(self, life: Invocation, work: Coroutine[Any, Any, Ticket], *, recovered: bool) -> asyncio.Task[Ticket]:
+        key = (life.tenant, life.id)
+        task = self._loop.create_task(work, name=f"admit {life.id}")
+
+        def withdraw() -> None:
+            life.cancel(_ON_REQUEST, time.monotonic())
+            self._end_unadmitted(life, journalled=recovered)
+            # After the task's first step, without which it could not tell who waits for it.
+            self._loop.call_soon(task.cancel)
 
         def admitted(_: asyncio.Task[Ticket]) -> None:
-            self._admitting.pop(key, None)
+            if self._admitting.get(key) is admitting:
+                del self._admitting[key]
             if not task.cancelled():
                 task.exception()  # Perhaps nobody waits for it any more.
 
-        self._admitting[key] = (fingerprint, task)
+        admitting = self._admitting[key] = _Admitting(life.fingerprint, task, withdraw)
         task.add_done_callback(admitted)
         return task
 
-    async def _admit_slowly(self, key: _Key, fingerprint: str, request: InvocationRequest, began: float) -> Ticket:
-        work = asyncio.ensure_future(
-            self._admission.admit(key[0], key[1], fingerprint, request.bundle, request.arguments)
-        )
-        # The budget is all an invocation may take, its acceptance included.
-        await asyncio.wait({work}, timeout=began + request.budget_ms / 1e3 - time.monotonic())
-        if not work.done():
-            work.cancel()
-            raise budget_exceeded(request.budget_ms, "accepted")
-        return self._submit(key, fingerprint, request, work.result(), began)
+    def _end_unadmitted(self, life: Invocation, *, journalled: bool) -> None:
+        self._outcomes.add(life, journalled=journalled)
+        self._metrics.end(life)
 
-    async def _readmit(self, left: Unfinished) -> Ticket:
-        await self._taken_up.wait()
-        request = InvocationRequest.from_json(left.request)
-        admission = self._admission.admit(
-            left.tenant, left.id, left.fingerprint, request.bundle, request.arguments, left.objects
-        )
-        # The budget goes on while no front runs; only this machine's wall clock tells how long that was.
-        began = time.monotonic() - max(0.0, time.time() - left.accepted)
+    async def _admit_slowly(self, life: Invocation, request: InvocationRequest) -> Ticket:
+        admission = self._admission.admit(life.tenant, life.id, life.fingerprint, request.bundle, request.arguments)
+        # The budget is all an invocation may take, its acceptance included.
+        bounded = asyncio.wait_for(admission, life.deadline - time.monotonic())
         try:
-            admitted = await admission
+            admitted = await _unless_withdrawn(life, bounded)
+        except asyncio.TimeoutError:
+            raise budget_exceeded(request.budget_ms, "accepted") from None
+        life.accepted = time.monotonic()
+        return self._submit(life, request, admitted)
+
+    async def _readmit(self, life: Invocation, left: Unfinished) -> Ticket:
+        request = InvocationRequest.from_json(left.request)
+
+        async def look_again() -> Admitted:
+            await self._taken_up.wait()
+            return await self._admission.admit(
+                life.tenant, life.id, life.fingerprint, request.bundle, request.arguments, left.objects
+            )
+
+        try:
+            admitted = await _unless_withdrawn(life, look_again())
         except KaasError as error:
-            life = Invocation(left.tenant, left.id, left.fingerprint, began, began, request.budget_ms)
-            life.fail(error, time.monotonic())
-            self._outcomes.add(life, journalled=True)
-            self._metrics.end(life)
+            if not life.is_final:
+                life.fail(error, time.monotonic())
+                self._end_unadmitted(life, journalled=True)
             raise
-        return self._submit((left.tenant, left.id), left.fingerprint, request, admitted, began, recovered=True)
+        life.tell("taken up again after a restart of the front", time.monotonic())
+        return self._submit(life, request, admitted, recovered=True)
 
     def _submit(
-        self,
-        key: _Key,
-        fingerprint: str,
-        request: InvocationRequest,
-        admitted: Admitted,
-        began: float,
-        *,
-        recovered: bool = False,
+        self, life: Invocation, request: InvocationRequest, admitted: Admitted, *, recovered: bool = False
     ) -> Ticket:
-        tenant, identifier = key
-        accepted = began if recovered else time.monotonic()
-        life = Invocation(tenant, identifier, fingerprint, accepted, began + request.budget_ms / 1e3, request.budget_ms)
         life.logs = admitted.notes()
-        if recovered:
-            life.tell("taken up again after a restart of the front", time.monotonic())
-        domain = self._config.domain_of(tenant)
+        domain = self._config.domain_of(life.tenant)
         ticket = Ticket(
             life,
             domain,
@@ -263,8 +285,8 @@ class Invocations:
             journalled=recovered,
             recovered=recovered,
         )
-        self._tickets[key] = ticket
-        self._count(tenant, 1)
+        self._tickets[life.tenant, life.id] = ticket
+        self._count(life.tenant, 1)
         self.dispatcher.submit(ticket)
         return ticket
 
@@ -290,6 +312,20 @@ class Invocations:
         return PlatformError(
             "pool_busy", message, hint="try again after retry_after_ms", retry_after_ms=round(seconds * 1e3)
         )
+
+
+async def _unless_withdrawn(life: Invocation, looking: Awaitable[_Known]) -> _Known:
+    """What `looking` gives; raises the error of a `life` that was withdrawn meanwhile."""
+    try:
+        found = await looking
+    except asyncio.CancelledError:
+        if life.error is None:
+            raise  # The front goes down.
+        raise life.error from None
+    # Up to Python 3.11 `wait_for` lets a result win over a cancellation.
+    if life.error is not None:
+        raise life.error
+    return found
 
 
 def _same(known: _Known, fingerprint: str, asked: str, identifier: str) -> _Known:

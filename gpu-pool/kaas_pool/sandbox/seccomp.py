@@ -22,7 +22,8 @@ _ALLOW = 0x7FFF0000
 _ERRNO = 0x00050000
 
 _LOAD, _EQUAL, _AT_LEAST, _ANY_BIT, _AND, _RETURN = 0x20, 0x15, 0x35, 0x45, 0x54, 0x06
-_NUMBER, _ARCH = 0, 4
+#: Offsets in `struct seccomp_data`.
+_NUMBER, _ARCH, _ARGUMENTS = 0, 4, 16
 
 #: CLONE_NEWTIME (0x80) to CLONE_NEWNET: namespaces bring capabilities inside them, and with them kernel surface.
 _NAMESPACES = 0x80 | 0x00020000 | 0x02000000 | 0x04000000 | 0x08000000 | 0x10000000 | 0x20000000 | CLONE_NEWNET
@@ -220,7 +221,7 @@ def assemble(wanted: Filter) -> bytes:
         _argument(4),
         _step(_EQUAL, 0, 1, 0),
         refuse,
-        _step(_LOAD, 16 + 4 * 8 + 4),
+        _argument(4, half=1),
         _step(_EQUAL, 0, 1, 0),
         refuse,
     ]
@@ -235,9 +236,9 @@ def _step(code: int, value: int, if_true: int = 0, if_false: int = 0) -> bytes:
     return struct.pack("=HBBI", code, if_true, if_false, value)
 
 
-def _argument(index: int) -> bytes:
-    """Load the low half of an argument."""
-    return _step(_LOAD, 16 + 8 * index)
+def _argument(index: int, half: int = 0) -> bytes:
+    """Load the low half of an argument, or (1) its high half."""
+    return _step(_LOAD, _ARGUMENTS + 8 * index + 4 * half)
 
 
 def _when(number: int, body: list[bytes]) -> list[bytes]:
