@@ -19,12 +19,18 @@ class Source:
     `path` is a file of the bundle. A source written inside the manifest has its `text`; its `path` is then
     `kaas.yaml:LINE`, and `first_line` the line of the manifest on which the text begins. `defines` are names and
     values in the preprocessor's own words, sorted.
+
+    `cubins` are compiled files of the bundle by architecture, (`sm_90`, path), sorted: they are taken in place of a
+    compile where one runs on the device. With `compiled_only` there is nothing to compile; `path` is then that of the
+    first of them.
     """
 
     path: str
     text: str | None = None
     first_line: int = 1
     defines: tuple[tuple[str, str], ...] = ()
+    cubins: tuple[tuple[str, str], ...] = ()
+    compiled_only: bool = False
 
 
 @dataclass(frozen=True)
@@ -61,7 +67,9 @@ Arg = BufferArg | ParamArg | ValueArg | NullArg
 class KernelStep:
     """A launch. Exactly one of `threads` (rounded up to whole blocks) and `grid` is given; extents are x, y, z.
 
-    `kernel` is the source-level name; `shared` the dynamic shared memory in bytes.
+    `kernel` is the source-level name, and the exact symbol where the source has cubins; `shared` the dynamic shared
+    memory in bytes. `reads` and `writes` are the buffers among `args` of which the author says so; both are None where
+    the signature alone tells.
     """
 
     kernel: str
@@ -72,6 +80,8 @@ class KernelStep:
     shared: Expression | None
     args: tuple[Arg, ...]
     where: str
+    reads: frozenset[str] | None = None
+    writes: frozenset[str] | None = None
 
 
 @dataclass(frozen=True)
@@ -99,8 +109,22 @@ class CopyStep:
 
 
 @dataclass(frozen=True)
+class Until:
+    """Ends a loop early: after every `every`th round (the first such round is number `every`, counted from 1), before
+    the swap, element 0 of `buffer` is read, and the round is the last if it is less than `below`. NaN never is.
+
+    Both expressions are evaluated once, when the loop begins, with the names outside it.
+    """
+
+    buffer: str
+    below: Expression
+    every: Expression
+    where: str
+
+
+@dataclass(frozen=True)
 class RepeatStep:
-    """`steps`, `times` over; `index` names the round, counted from 0.
+    """`steps`, `times` over or until a value on the device says so; `index` names the round, counted from 0.
 
     After every round, the last included, the two names of `swap` exchange their storage and stay exchanged.
     """
@@ -110,6 +134,7 @@ class RepeatStep:
     swap: tuple[str, str] | None
     steps: tuple[Step, ...]
     where: str
+    until: Until | None = None
 
 
 Step = KernelStep | FillStep | CopyStep | RepeatStep
