@@ -190,7 +190,7 @@ def test_requests_wait_for_room_until_a_lease_ends(front: Front, body: bytes) ->
     assert front.status()["waiting"] == 2
     front.link.send({"type": "cancel", "id": given_up})
     assert error_code(front.answer(given_up)[0]) == "cancelled"
-    front.link.send({"type": "release", "segments": [segments[0][0]]})
+    front.link.send({"type": "release", "segments": [segments[0][0]], "mapped": []})
     assert contents(*front.answer(waiting)) == body
     for _, descriptor in segments:
         os.close(descriptor)

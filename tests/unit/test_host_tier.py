@@ -12,6 +12,7 @@ from kaas_pool.mover.host_tier import (
     Free,
     Grant,
     HostTier,
+    Keep,
     Refuse,
     Request,
     StartLoad,
@@ -90,7 +91,7 @@ def test_the_least_recently_used_goes_first() -> None:
     host.release(1, ["boot-1", "boot-2"])
     load(host, Request(1, 4), "a")  # used again
     host.release(1, ["boot-1"])
-    assert load(host, Request(1, 5), "c")[0] == Free("boot-2")
+    assert load(host, Request(1, 5), "c")[0] == Keep("boot-2")
 
 
 def test_what_is_leased_stays_and_the_next_waits() -> None:
@@ -99,6 +100,7 @@ def test_what_is_leased_stays_and_the_next_waits() -> None:
     host.loaded("boot-1")
     assert load(host, THREE, "b") == []
     assert host.release(1, ["boot-1"]) == [
+        Keep("boot-1"),
         Free("boot-1"),
         Create("boot-2", PAGE_BYTES, False),
         StartLoad("boot-2", "t", item()),
@@ -123,7 +125,7 @@ def test_each_lease_is_released_by_itself() -> None:
     load(host, THREE, "other")
     assert host.release(1, ["boot-1"]) == []
     assert host.release(2, ["boot-1"]) == []  # not its lease
-    assert Free("boot-1") in host.release(1, ["boot-1"])
+    assert Keep("boot-1") in host.release(1, ["boot-1"])
 
 
 def test_what_can_never_fit_is_refused() -> None:
@@ -138,7 +140,7 @@ def test_the_number_of_segments_is_bounded_too() -> None:
     load(host, ONE, "a")
     host.loaded("boot-1")
     assert load(host, TWO, "b") == []
-    assert Free("boot-1") in host.release(1, ["boot-1"])
+    assert Keep("boot-1") in host.release(1, ["boot-1"])
 
 
 def test_a_failure_is_everyones_who_asked_under_those_rights() -> None:
@@ -155,8 +157,8 @@ def test_a_failure_is_everyones_who_asked_under_those_rights() -> None:
 def test_after_a_failure_nothing_is_left() -> None:
     host = tier()
     load(host, ONE)
-    assert host.load_failed("boot-1", FAILURE) == [Refuse(ONE, FAILURE), Free("boot-1")]
-    assert host.used_bytes == 0
+    assert host.load_failed("boot-1", FAILURE) == [Refuse(ONE, FAILURE), Keep("boot-1")]
+    assert host.used_bytes == host.spare_bytes == PAGE_BYTES
 
 
 def test_the_last_one_to_cancel_aborts_the_load() -> None:
@@ -167,7 +169,7 @@ def test_the_last_one_to_cancel_aborts_the_load() -> None:
     decisions = host.cancel(TWO)
     assert refusals(decisions) == [(TWO, "cancelled")] and decisions[1:] == [AbortLoad("boot-1")]
     host.check()
-    assert host.load_failed("boot-1", None) == [Free("boot-1")]
+    assert host.load_failed("boot-1", None) == [Keep("boot-1")]
 
 
 def test_who_comes_while_a_load_is_aborted_starts_it_again() -> None:
@@ -238,6 +240,70 @@ def test_purge_drops_a_domains_idle_inputs_only() -> None:
     host.release(2, ["boot-3"])
     assert host.purge("d") == (PAGE_BYTES, [Free("boot-1")])
     host.check()
+
+
+def result(host: HostTier, request: Request, domain: str = "d", pages: int = 1) -> Decision:
+    """The creation of a result that finds room at once."""
+    created, granted = host.alloc(request, domain, pages * PAGE_BYTES)
+    assert isinstance(granted, Grant)
+    host.check()
+    return created
+
+
+def test_memory_serves_again_for_the_same_domain_kind_and_size() -> None:
+    host = tier(pages=20)
+    result(host, ONE, pages=4)
+    assert host.release(1, ["boot-1"]) == [Keep("boot-1")]
+    assert result(host, TWO, "other", pages=4) == Create("boot-2", 4 * PAGE_BYTES, True)
+    assert load(host, THREE, pages=4)[0] == Create("boot-3", 4 * PAGE_BYTES, False)
+    assert result(host, Request(1, 9), pages=2) == Create("boot-4", 2 * PAGE_BYTES, True)
+    assert result(host, Request(1, 10), pages=4) == Create("boot-5", 4 * PAGE_BYTES, True, spare="boot-1")
+    assert host.spare_bytes == 0 and host.counts.reused == 1
+
+
+def test_the_smallest_spare_that_serves_is_taken() -> None:
+    host = tier(pages=20)
+    for number, pages in ((1, 5), (2, 4)):
+        result(host, Request(1, number), pages=pages)
+    host.release(1, ["boot-1", "boot-2"])
+    assert result(host, THREE, pages=4) == Create("boot-3", 4 * PAGE_BYTES, True, spare="boot-2")
+    assert host.alloc(Request(2, 4), "d", 5 * PAGE_BYTES - 7)[0] == Create(
+        "boot-4", 5 * PAGE_BYTES - 7, True, spare="boot-1"
+    )
+
+
+def test_spares_go_before_cached_inputs() -> None:
+    host = tier(pages=2)
+    load(host, ONE)
+    host.loaded("boot-1")
+    host.release(1, ["boot-1"])
+    result(host, TWO)
+    host.release(1, ["boot-2"])
+    assert host.load(THREE, "t", "other", "k", item())[0] == Free("boot-2")
+    assert host.idle_bytes == PAGE_BYTES
+
+
+def test_what_may_still_be_mapped_does_not_serve_again() -> None:
+    host = tier(pages=9)
+    load(host, ONE, "a")
+    load(host, TWO, "b")
+    for name in ("boot-1", "boot-2"):
+        host.loaded(name)
+    result(host, THREE)
+    host.release(1, ["boot-1"], mapped=["boot-1"])
+    assert host.gone(2) == [Free("boot-3")]  # Its executor may not know yet.
+    assert host.release(1, ["boot-2"], mapped=["boot-1"]) == []
+    evicted = load(host, Request(1, 4), "large", pages=9)
+    assert evicted[:3] == [Free("boot-1"), Keep("boot-2"), Free("boot-2")]
+
+
+def test_purge_drops_a_domains_spares_too() -> None:
+    host = tier(pages=9)
+    for number, domain in ((1, "d"), (2, "other")):
+        result(host, Request(1, number), domain)
+    host.release(1, ["boot-1", "boot-2"])
+    assert host.purge("d") == (PAGE_BYTES, [Free("boot-1")])
+    assert host.spare_bytes == PAGE_BYTES
 
 
 def test_an_error_of_the_store_is_passed_on_unchanged() -> None:

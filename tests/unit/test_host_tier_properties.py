@@ -18,6 +18,7 @@ from kaas_pool.mover.host_tier import (
     Free,
     Grant,
     HostTier,
+    Keep,
     Refuse,
     Request,
     StartLoad,
@@ -41,15 +42,23 @@ class HostTierMachine(RuleBasedStateMachine):
         super().__init__()
         self.tier = HostTier(BUDGET_PAGES * PAGE_BYTES, SEGMENTS, "boot")
         self.ids = 0
-        self.open: dict[Request, tuple[str, str] | None] = {}
+        #: Unanswered requests: the domain, and the key unless it is for a result.
+        self.open: dict[Request, tuple[str, str | None]] = {}
         self.memory: dict[str, int] = {}
+        #: Memory that nothing uses, with the domain and the kind it was made for.
+        self.spares: dict[str, tuple[str, bool]] = {}
+        self.kinds: dict[str, tuple[str, bool]] = {}
+        #: Of segments made out of spares: what those were.
+        self.former: dict[str, tuple[str, bool]] = {}
+        #: Segments that somebody without a lease may look at.
+        self.mapped: set[str] = set()
         self.contents: dict[str, tuple[str, str] | None] = {}
         self.loading: dict[str, StartLoad] = {}
         self.aborted: set[str] = set()
         self.leases: Counter[tuple[int, str]] = Counter()
         self.holds: Counter[str] = Counter()
 
-    def request(self, holder: int, what: tuple[str, str] | None) -> Request:
+    def request(self, holder: int, what: tuple[str, str | None]) -> Request:
         self.ids += 1
         request = Request(holder, self.ids)
         self.open[request] = what
@@ -59,31 +68,51 @@ class HostTierMachine(RuleBasedStateMachine):
         for decision in decisions:
             if isinstance(decision, Create):
                 assert decision.segment not in self.memory
-                self.memory[decision.segment] = charged_bytes(decision.size)
+                charge = charged_bytes(decision.size)
+                if decision.spare is not None:
+                    self.former[decision.segment] = self.spares.pop(decision.spare)
+                    assert decision.spare not in self.mapped
+                    assert charge <= self.memory[decision.spare]
+                    charge = self.memory.pop(decision.spare)
+                self.memory[decision.segment] = charge
             elif isinstance(decision, StartLoad):
                 assert decision.segment in self.memory and decision.segment not in self.loading
                 assert decision.segment not in self.contents
                 assert all(other.item != decision.item for other in self.loading.values())
                 self.loading[decision.segment] = decision
+                self.is_of(decision.segment, decision.item.bucket, is_result=False)
             elif isinstance(decision, AbortLoad):
                 assert decision.segment in self.loading
                 self.aborted.add(decision.segment)
             elif isinstance(decision, Grant):
-                wanted = self.open.pop(decision.request)
+                domain, key = self.open.pop(decision.request)
                 assert decision.segment in self.memory and decision.segment not in self.loading
-                assert self.contents.get(decision.segment) == wanted
-                assert (decision.source is None) == (wanted is None)
+                assert self.contents.get(decision.segment) == ((domain, key) if key else None)
+                assert (decision.source is None) == (key is None)
+                self.is_of(decision.segment, domain, is_result=key is None)
                 self.leases[decision.request.holder, decision.segment] += 1
             elif isinstance(decision, Refuse):
                 del self.open[decision.request]
+            elif isinstance(decision, Keep):
+                self.end(decision.segment)
+                self.spares[decision.segment] = self.kinds[decision.segment]
             else:
                 assert isinstance(decision, Free)
-                name = decision.segment
-                assert name not in self.loading and not self.holds[name]
-                assert not any(count for (_, leased), count in self.leases.items() if leased == name)
-                del self.memory[name]
-                self.contents.pop(name, None)
+                if self.spares.pop(decision.segment, None) is None:
+                    self.end(decision.segment)
+                del self.memory[decision.segment]
         assert sum(self.memory.values()) <= BUDGET_PAGES * PAGE_BYTES and len(self.memory) <= SEGMENTS
+
+    def is_of(self, name: str, domain: str, *, is_result: bool) -> None:
+        """A segment's memory is its domain's, and was when it served before."""
+        kind = self.kinds.setdefault(name, (domain, is_result))
+        assert kind == (domain, is_result) == self.former.get(name, kind)
+
+    def end(self, name: str) -> None:
+        """A segment is gone."""
+        assert name not in self.loading and not self.holds[name]
+        assert not any(count for (_, leased), count in self.leases.items() if leased == name)
+        self.contents.pop(name, None)
 
     @rule(holder=holders, tenant=tenants, domain=domains, key=keys)
     def load(self, holder: int, tenant: str, domain: str, key: str) -> None:
@@ -93,7 +122,7 @@ class HostTierMachine(RuleBasedStateMachine):
 
     @rule(holder=holders, domain=domains, pages=pages)
     def alloc(self, holder: int, domain: str, pages: int) -> None:
-        self.carry_out(self.tier.alloc(self.request(holder, None), domain, pages * PAGE_BYTES))
+        self.carry_out(self.tier.alloc(self.request(holder, (domain, None)), domain, pages * PAGE_BYTES))
 
     def finish(self, name: str, outcome: str) -> None:
         start = self.loading.pop(name)
@@ -126,7 +155,9 @@ class HostTierMachine(RuleBasedStateMachine):
     def release(self, data: st.DataObject) -> None:
         holder, name = data.draw(st.sampled_from(self.leased()))
         self.leases[holder, name] -= 1
-        self.carry_out(self.tier.release(holder, [name]))
+        mapped = data.draw(st.sampled_from([[], [name]]))
+        self.mapped.update(mapped)
+        self.carry_out(self.tier.release(holder, [name], mapped))
 
     @rule(holder=holders, name=st.sampled_from(["boot-1", "boot-2", "nothing"]))
     def release_what_is_not_leased(self, holder: int, name: str) -> None:
@@ -152,13 +183,15 @@ class HostTierMachine(RuleBasedStateMachine):
     def gone(self, holder: int) -> None:
         self.open = {request: what for request, what in self.open.items() if request.holder != holder}
         for lease in [lease for lease in self.leases if lease[0] == holder]:
-            del self.leases[lease]
+            if self.leases.pop(lease):
+                self.mapped.add(lease[1])
         self.carry_out(self.tier.gone(holder))
 
     @rule(domain=domains)
     def purge(self, domain: str) -> None:
         leased = {name for _, name in self.leased()}
         idle = [n for n, what in self.contents.items() if what and what[0] == domain and n not in leased]
+        idle += [name for name, (owner, _) in self.spares.items() if owner == domain]
         expected = sum(self.memory[name] for name in idle)
         freed, decisions = self.tier.purge(domain)
         self.carry_out(decisions)
@@ -170,6 +203,7 @@ class HostTierMachine(RuleBasedStateMachine):
         self.tier.check()
         assert self.tier.used_bytes == sum(self.memory.values())
         assert self.tier.segments == len(self.memory)
+        assert self.tier.spare_bytes == sum(self.memory[name] for name in self.spares)
         assert self.tier.waiting == len(self.open)
 
     def teardown(self) -> None:
@@ -185,7 +219,7 @@ class HostTierMachine(RuleBasedStateMachine):
                 self.carry_out(self.tier.release(holder, [name]))
             self.books_agree()
         assert not self.open
-        assert self.tier.idle_bytes == self.tier.used_bytes
+        assert self.tier.idle_bytes + self.tier.spare_bytes == self.tier.used_bytes
 
 
 HostTierMachine.TestCase.settings = settings(max_examples=200, stateful_step_count=40)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import mmap
 import os
 
@@ -39,7 +40,25 @@ def test_a_result_can_be_written_but_not_resized_or_sealed_by_receivers() -> Non
     with pytest.raises(PermissionError):
         os.ftruncate(segment.descriptor, 0)
     with pytest.raises(PermissionError):
-        segment.seal_input()
+        fcntl.fcntl(segment.descriptor, fcntl.F_ADD_SEALS, fcntl.F_SEAL_WRITE)
+    segment.close()
+
+
+def test_an_input_serves_again_and_is_still_sealed_for_others() -> None:
+    segment = Segment("one", 10)
+    with segment.writable() as view:
+        view[:] = b"0123456789"
+    segment.seal_input()
+    inode = os.fstat(segment.descriptor).st_ino
+    segment.reuse("two", 4)
+    with segment.writable() as view:
+        view[:] = b"abcd"
+    segment.seal_input()
+    assert (segment.name, segment.size, os.fstat(segment.descriptor).st_ino) == ("two", 4, inode)
+    with mmap.mmap(segment.descriptor, 4, mmap.MAP_SHARED, mmap.PROT_READ) as mapping:
+        assert mapping[:] == b"abcd"
+    with pytest.raises(PermissionError):
+        mmap.mmap(segment.descriptor, PAGE_BYTES, mmap.MAP_SHARED, mmap.PROT_WRITE)
     segment.close()
 
 

@@ -102,8 +102,10 @@ class Attempt:
                 executor.drop(run)
             executor.forget(run)
         self._leave_device()
-        for lease in (*self._results.values(), *self._inputs.values()):
+        for lease in self._results.values():
             lease.release()
+        for lease in self._inputs.values():
+            lease.release(mapped=True)  # A copy to the device that nobody waits for any more may be under way.
         if self._room is not None:
             self.tools.room.give_back(self._room)
         if executor is not None:
@@ -228,7 +230,7 @@ class Attempt:
     async def _supply_object(self, executor: Executor, run: Run, one: Input, item: ObjectRange) -> None:
         lease = await self.tools.mover.load(self.ticket.life.tenant, self.ticket.domain, item)
         if (earlier := self._inputs.get(one.key)) is not None:
-            earlier.release()  # An executor that asks twice gets it twice, and holds it once.
+            earlier.release(mapped=True)  # An executor that asks twice gets it twice, and holds it once.
         self._inputs[one.key] = lease
         if lease.source == "store":
             self.counts.misses += 1

@@ -56,12 +56,12 @@ class Lease:
     _connection: _Connection = field(repr=False)
     _open: bool = True
 
-    def release(self) -> None:
-        """End the lease; once is enough, more does no harm."""
+    def release(self, *, mapped: bool = False) -> None:
+        """End the lease; once is enough, more does no harm. `mapped`: an executor may still read the segment."""
         if self._open:
             self._open = False
             os.close(self.descriptor)
-            self._client.end_lease(self.segment, self._connection)
+            self._client.end_lease(self.segment, self._connection, mapped=mapped)
 
 
 class MoverClient:
@@ -72,7 +72,8 @@ class MoverClient:
         self._made = 0
         self._connection: _Connection | None = None
         self._connected = asyncio.Event()
-        self._released: dict[_Connection, list[str]] = {}
+        #: Segments to release, and whether they may still be mapped.
+        self._released: dict[_Connection, list[tuple[str, bool]]] = {}
         self._task = asyncio.get_running_loop().create_task(self._keep_connected(), name="mover-connection")
         #: Bytes of the host tier, as the mover said.
         self.host_bytes = 0
@@ -143,19 +144,21 @@ class MoverClient:
         answer, _, _ = await self._request({"type": "status"}, "status")
         return {key: value for key, value in answer.items() if key not in ("v", "type", "id")}
 
-    def end_lease(self, segment: str, connection: _Connection) -> None:
+    def end_lease(self, segment: str, connection: _Connection, *, mapped: bool) -> None:
         """Release a segment; several in one round of the loop go out as one frame."""
         if connection is not self._connection:
             return  # It ended with its connection.
         if connection not in self._released:
             self._released[connection] = []
             asyncio.get_running_loop().call_soon(self._send_released, connection)
-        self._released[connection].append(segment)
+        self._released[connection].append((segment, mapped))
 
     def _send_released(self, connection: _Connection) -> None:
-        segments = self._released.pop(connection)
+        released = self._released.pop(connection)
         if connection.link is not None:
-            connection.link.send({"type": "release", "segments": segments})
+            segments = [segment for segment, _ in released]
+            mapped = [segment for segment, is_mapped in released if is_mapped]
+            connection.link.send({"type": "release", "segments": segments, "mapped": mapped})
 
     def _lease(self, answer: Frame, descriptors: list[int], connection: _Connection) -> Lease:
         size, source = int(answer.get("size", 0)), str(answer.get("source", ""))

@@ -7,19 +7,22 @@
                      aborting ──load ended──> gone
 
 Inputs are entries named by (domain, content key) and shared by whoever leases them; results belong to who asked for
-them and go when the last lease ends. Events are method calls, answers are lists of decisions that the caller carries
-out in order. Requests that find no room wait, first come first served; `cancel` bounds their wait.
+them and go when the last lease ends. The memory of what is gone is kept as a spare of its domain until something else
+needs the room, unless somebody may still map it. Events are method calls, answers are lists of decisions that the
+caller carries out in order. Requests that find no room wait, first come first served; `cancel` bounds their wait.
 """
 
 from __future__ import annotations
 
 import mmap
 from collections import Counter, OrderedDict
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
 from kaas.errors import CallerError, KaasError
 from kaas_pool.content import ObjectRange
+from kaas_pool.mover.spares import Spare, Spares
 
 PAGE_BYTES = mmap.PAGESIZE
 
@@ -41,11 +44,12 @@ class Request(NamedTuple):
 
 @dataclass(frozen=True)
 class Create:
-    """Make the segment's memory."""
+    """Make the segment's memory, out of that of the former segment `spare` if one is named."""
 
     segment: str
     size: int
     result: bool
+    spare: str | None = None
 
 
 @dataclass(frozen=True)
@@ -87,12 +91,19 @@ class Refuse:
 
 @dataclass(frozen=True)
 class Free:
-    """Give the segment's memory back."""
+    """Give the segment's memory back; it may have been a spare."""
 
     segment: str
 
 
-Decision = Create | StartLoad | AbortLoad | Grant | Refuse | Free
+@dataclass(frozen=True)
+class Keep:
+    """The segment is gone; its memory is a spare now."""
+
+    segment: str
+
+
+Decision = Create | StartLoad | AbortLoad | Grant | Refuse | Free | Keep
 
 
 class _Waiter(NamedTuple):
@@ -120,6 +131,8 @@ class _Segment:
     leases: Counter[int] = field(default_factory=Counter)
     #: Stores that read the segment at this moment.
     holds: int = 0
+    #: Somebody who holds no lease may still read or write the memory: it must not serve for anything else.
+    may_be_mapped: bool = False
 
     @property
     def in_use(self) -> bool:
@@ -134,15 +147,16 @@ class Counts:
     misses: int = 0
     coalesced: int = 0
     evictions: int = 0
+    reused: int = 0
     bytes_loaded: int = 0
 
 
 class HostTier:
     """Every segment of this mover, under one budget of bytes and one of descriptors.
 
-    Invariants (`check`): the charges of all segments that have memory sum to `used_bytes` <= `budget_bytes`, and there
-    are at most `max_segments` of them; only ready inputs that nobody uses are idle, and only idle ones are evicted;
-    the queue's head does not fit.
+    Invariants (`check`): the charges of all segments that have memory and of spares sum to `used_bytes` <=
+    `budget_bytes`, and there are at most `max_segments` of both; only ready inputs that nobody uses are idle, and only
+    idle ones are evicted; the queue's head does not fit.
     """
 
     def __init__(self, budget_bytes: int, max_segments: int, boot: str) -> None:
@@ -155,6 +169,7 @@ class HostTier:
         self._created = 0
         self._with_memory = 0
         self._idle_bytes = 0
+        self._spares = Spares()
         self._segments: dict[str, _Segment] = {}
         self._inputs: dict[tuple[str, str], _Segment] = {}
         #: Ready inputs without a lease, least recently used first.
@@ -169,8 +184,13 @@ class HostTier:
         return self._idle_bytes
 
     @property
+    def spare_bytes(self) -> int:
+        """Bytes of memory that nothing uses at the moment."""
+        return self._spares.bytes
+
+    @property
     def segments(self) -> int:
-        """How many segments have memory."""
+        """How many segments have memory, spares included."""
         return self._with_memory
 
     @property
@@ -235,13 +255,17 @@ class HostTier:
         error = CallerError("cancelled", f"given up while {_STAGES[segment.state]}")
         return [Refuse(request, error), *self._leave(segment, request), *self._admit()]
 
-    def release(self, holder: int, names: list[str]) -> list[Decision]:
-        """A holder ends one lease for each name it gives; names it does not lease are ignored."""
+    def release(self, holder: int, names: list[str], mapped: Collection[str] = ()) -> list[Decision]:
+        """A holder ends one lease for each name it gives; names it does not lease are ignored.
+
+        `mapped` are those among them that an executor may go on reading or writing.
+        """
         decisions: list[Decision] = []
         for name in names:
             segment = self._segments.get(name)
             if segment is not None and segment.leases[holder] > 0:
                 segment.leases[holder] -= 1
+                segment.may_be_mapped |= name in mapped
                 decisions += self._settle(segment)
         return decisions + self._admit()
 
@@ -252,6 +276,7 @@ class HostTier:
             decisions += self._leave(self._waiting[request], request)
         for segment in [segment for segment in self._segments.values() if segment.leases[holder] > 0]:
             segment.leases[holder] = 0
+            segment.may_be_mapped = True  # Executors outlive the front that told them to read or write it.
             decisions += self._settle(segment)
         return decisions + self._admit()
 
@@ -270,11 +295,13 @@ class HostTier:
         return self._settle(segment) + self._admit()
 
     def purge(self, domain: str) -> tuple[int, list[Decision]]:
-        """Drop a domain's idle inputs; the first part of the answer is the bytes that this frees."""
-        freed, decisions = 0, list[Decision]()
+        """Drop a domain's idle inputs and spares; the first part of the answer is the bytes that this frees."""
+        before, decisions = self.used_bytes, list[Decision]()
         for segment in [segment for segment in self._idle.values() if segment.domain == domain]:
-            freed += segment.charge
-            decisions += self._free(segment)
+            decisions += self._free(segment, keep=False)
+        for spare in self._spares.drop_domain(domain):
+            decisions += self._drop(spare)
+        freed = before - self.used_bytes
         return freed, decisions + self._admit()
 
     # Steps
@@ -310,13 +337,18 @@ class HostTier:
             segment = next(iter(self._queue.values()))
             if not self._can_fit(segment.charge):
                 break
-            while not self._fits(segment.charge):
-                self.counts.evictions += 1
-                decisions += self._free(next(iter(self._idle.values())))
+            is_result = segment.item is None
+            while (spare := self._spares.take(segment.domain, is_result, segment.charge)) is None:
+                if self._fits(segment.charge):
+                    self.used_bytes += segment.charge
+                    self._with_memory += 1
+                    break
+                decisions += self._make_room()
             del self._queue[segment.name]
-            self.used_bytes += segment.charge
-            self._with_memory += 1
-            decisions.append(Create(segment.name, segment.size, segment.item is None))
+            if spare is not None:
+                self.counts.reused += 1
+                segment.charge = spare.charge
+            decisions.append(Create(segment.name, segment.size, is_result, spare.segment if spare else None))
             if segment.item is not None:
                 decisions += self._start(segment)
             else:
@@ -329,9 +361,16 @@ class HostTier:
 
     def _can_fit(self, charge: int) -> bool:
         return (
-            self.used_bytes - self._idle_bytes + charge <= self.budget_bytes
-            and self._with_memory - len(self._idle) < self.max_segments
+            self.used_bytes - self._idle_bytes - self._spares.bytes + charge <= self.budget_bytes
+            and self._with_memory - len(self._idle) - len(self._spares) < self.max_segments
         )
+
+    def _make_room(self) -> list[Decision]:
+        """Give up what serves least: a spare, else the cached input that is unused for longest."""
+        if self._spares:
+            return self._drop(self._spares.drop_oldest())
+        self.counts.evictions += 1
+        return self._free(next(iter(self._idle.values())))
 
     def _start(self, segment: _Segment) -> list[Decision]:
         assert segment.item is not None
@@ -389,13 +428,20 @@ class HostTier:
         self._make_idle(segment)
         return []
 
-    def _free(self, segment: _Segment) -> list[Decision]:
+    def _free(self, segment: _Segment, *, keep: bool = True) -> list[Decision]:
         if self._idle.pop(segment.name, None) is not None:
             self._idle_bytes -= segment.charge
-        self.used_bytes -= segment.charge
-        self._with_memory -= 1
         self._forget(segment)
-        return [Free(segment.name)]
+        spare = Spare(segment.name, segment.domain, segment.item is None, segment.charge)
+        if segment.may_be_mapped or not keep:
+            return self._drop(spare)
+        self._spares.add(spare)
+        return [Keep(segment.name)]
+
+    def _drop(self, spare: Spare) -> list[Decision]:
+        self.used_bytes -= spare.charge
+        self._with_memory -= 1
+        return [Free(spare.segment)]
 
     def _forget(self, segment: _Segment) -> None:
         del self._segments[segment.name]
@@ -406,8 +452,9 @@ class HostTier:
     def check(self) -> None:
         """Assert the invariants; for tests."""
         with_memory = [segment for segment in self._segments.values() if segment.state != "queued"]
-        assert self.used_bytes == sum(segment.charge for segment in with_memory) <= self.budget_bytes
-        assert self._with_memory == len(with_memory) <= self.max_segments
+        charges = sum(segment.charge for segment in with_memory)
+        assert self.used_bytes == charges + self._spares.bytes <= self.budget_bytes
+        assert self._with_memory == len(with_memory) + len(self._spares) <= self.max_segments
         assert self._idle_bytes == sum(segment.charge for segment in self._idle.values())
         idle = {s.name for s in with_memory if s.state == "ready" and s.item is not None and not s.in_use}
         assert set(self._idle) == idle

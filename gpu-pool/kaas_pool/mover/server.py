@@ -14,7 +14,7 @@ from kaas.errors import CallerError, KaasError, PlatformError
 from kaas_pool.content import ObjectRange, content_key
 from kaas_pool.frames import AsyncLink, Frame, Link
 from kaas_pool.mover.cancellation import Cancellation, Cancelled
-from kaas_pool.mover.host_tier import AbortLoad, Create, Decision, Grant, HostTier, Refuse, Request, StartLoad
+from kaas_pool.mover.host_tier import AbortLoad, Create, Decision, Free, Grant, HostTier, Refuse, Request, StartLoad
 from kaas_pool.mover.segments import Segment
 from kaas_pool.mover.stores.store import ObjectHead, ObjectName
 from kaas_pool.mover.tenants import Tenants
@@ -224,7 +224,8 @@ class Mover:
         self._carry_out(self._tier.cancel(request))
 
     def _on_release(self, peer: _Peer, frame: Frame) -> None:
-        self._carry_out(self._tier.release(peer.number, [str(name) for name in frame["segments"]]))
+        names, mapped = ([str(name) for name in frame[key]] for key in ("segments", "mapped"))
+        self._carry_out(self._tier.release(peer.number, names, mapped))
 
     def _on_purge(self, peer: _Peer, frame: Frame) -> None:
         request = self._new_request(peer, frame)
@@ -241,6 +242,7 @@ class Mover:
                 "host_bytes": tier.budget_bytes,
                 "used_bytes": tier.used_bytes,
                 "idle_bytes": tier.idle_bytes,
+                "spare_bytes": tier.spare_bytes,
                 "segments": tier.segments,
                 "waiting": tier.waiting,
                 "loading": len(self._loads),
@@ -249,6 +251,7 @@ class Mover:
                 "misses": counts.misses,
                 "coalesced": counts.coalesced,
                 "evictions": counts.evictions,
+                "reused": counts.reused,
                 "bytes_loaded": counts.bytes_loaded,
                 **self._counts,
             },
@@ -284,12 +287,18 @@ class Mover:
                 pending.extend(self._grant(decision))
             elif isinstance(decision, Refuse):
                 self._answer_error(decision.request, decision.error)
-            else:
+            elif isinstance(decision, Free):
                 memory = self._memory.pop(decision.segment, None)
                 if memory is not None:
                     memory.close()
 
     def _create(self, decision: Create) -> None:
+        # A spare may lack its memory, too: making it may have failed.
+        spare = self._memory.pop(decision.spare, None) if decision.spare is not None else None
+        if spare is not None:
+            spare.reuse(decision.segment, decision.size)
+            self._memory[decision.segment] = spare
+            return
         try:
             memory = self._memory[decision.segment] = Segment(decision.segment, decision.size)
         except OSError:
