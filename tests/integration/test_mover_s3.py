@@ -76,7 +76,7 @@ def test_what_was_stored_is_header_and_data_with_the_activation(front: Front, s3
     assert found["activation"] == "act-1" and found["etag"] == stored["etag"] == written["ETag"].strip('"')
     front.link.send({"type": "release", "segments": [segment], "mapped": []})
     status = front.status()
-        assert status["used_bytes"] == status["idle_bytes"] + status["spare_bytes"]
+    assert status["used_bytes"] == status["idle_bytes"] + status["spare_bytes"]
 
 
 def test_a_revalidated_stat_sees_new_contents(front: Front, s3: S3Client) -> None:
