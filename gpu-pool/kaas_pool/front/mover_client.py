@@ -144,7 +144,7 @@ class MoverClient:
         answer, _, _ = await self._request({"type": "status"}, "status")
         return {key: value for key, value in answer.items() if key not in ("v", "type", "id")}
 
-    def end_lease(self, segment: str, connection: _Connection, *, mapped: bool) -> None:
+    def end_lease(self, segment: str, connection: _Connection, *, mapped: bool = False) -> None:
         """Release a segment; several in one round of the loop go out as one frame."""
         if connection is not self._connection:
             return  # It ended with its connection.
