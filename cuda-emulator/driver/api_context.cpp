@@ -8,6 +8,7 @@ using namespace kaas;
 namespace {
 
 constexpr unsigned known_flags = 0xff;
+constexpr int printf_fifo_bytes = 1;    // CU_LIMIT_PRINTF_FIFO_SIZE
 constexpr unsigned api_version = 3020;  // what cuCtxGetApiVersion answers for cuCtxCreate_v2
 
 Context* create(Device& device, unsigned flags) {
@@ -117,12 +118,13 @@ KAAS_EXPORT cuCtxSynchronize() {
     });
 }
 
-// Limits, cache and bank preferences are kept and answered; nothing here depends on them.
+// Limits, cache and bank preferences are kept and answered; nothing here depends on them but what kernels may print.
 KAAS_EXPORT cuCtxSetLimit(int limit, std::size_t value) {
     return guarded([&] {
         Context& context = Context::current();
         require(limit >= 0 && static_cast<std::size_t>(limit) < context.limits.size());
         context.limits[static_cast<std::size_t>(limit)] = value;
+        if (limit == printf_fifo_bytes) context.output.set_limit(value);
     });
 }
 

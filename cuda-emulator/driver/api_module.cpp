@@ -164,6 +164,7 @@ KAAS_EXPORT cuModuleUnload(Module* handle) {
         Context::current_or_failed();
         std::unique_ptr<Module> module = Handles<Module>::take(handle);
         Context& context = *module->context;
+        context.output.flush();
         std::lock_guard lock(context.object_mutex);
         std::erase(context.modules, handle);
         for (Function* function : module->functions) Handles<Function>::take(function);
@@ -265,6 +266,7 @@ KAAS_EXPORT cuLaunchKernel(Function* handle, unsigned grid_x, unsigned grid_y, u
         check_shape(grid, block);
         require(dynamic_shared_bytes <= std::max(function.dynamic_shared_most, Device::shared_bytes_default));
         require(!(parameters && extra));
+        context.output.flush();
 
         auto task = std::make_shared<Task>(Task::Kind::kernel, &context);
         Launch& launch = task->launch;

@@ -155,6 +155,7 @@ KAAS_EXPORT cuEventSynchronize(EventHandle handle) {
         Context& context = *event.context;
         context.check();
         context.device.engine.wait(recorded(event));
+        context.output.flush();
         context.check();
     });
 }

@@ -8,6 +8,7 @@
 
 #include "error.h"
 #include "launch.h"
+#include "print.h"
 
 namespace kaas {
 
@@ -33,7 +34,7 @@ std::uint64_t fold(const std::array<Fiber*, warp_size>& fibers, unsigned lanes, 
 
 }  // namespace
 
-const kaas_abi::Runtime BlockRunner::runtime_ = {sync_block, sync_warp, fail};
+const kaas_abi::Runtime BlockRunner::runtime_ = {sync_block, sync_warp, fail, print};
 
 BlockRunner*& current_runner() {
     // In the static part of the thread's storage: the signal handler reads it, and must not allocate.

@@ -26,6 +26,7 @@ Context& Context::current_or_failed() {
 
 Context& Context::current() {
     Context& context = current_or_failed();
+    if (context.failure() != success) context.output.flush();
     context.check();
     return context;
 }
@@ -89,6 +90,7 @@ void Context::synchronise(Stream& stream) {
         tail = stream.tail;
     }
     device.engine.wait(tail);
+    output.flush();
 }
 
 void Context::synchronise_legacy() {
@@ -98,6 +100,7 @@ void Context::synchronise_legacy() {
         tails = predecessors(legacy);
     }
     for (const TaskPointer& tail : tails) device.engine.wait(tail);
+    output.flush();
 }
 
 void Context::synchronise() {
@@ -109,6 +112,7 @@ void Context::synchronise() {
             if (pending(stream->tail)) tails.push_back(stream->tail);
     }
     for (const TaskPointer& tail : tails) device.engine.wait(tail);
+    output.flush();
 }
 
 bool Context::idle(Stream& stream) {

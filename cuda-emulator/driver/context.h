@@ -12,6 +12,7 @@
 #include "error.h"
 #include "host_memory.h"
 #include "image.h"
+#include "print.h"
 
 namespace kaas {
 
@@ -80,6 +81,7 @@ public:
     Device& device;
     const unsigned flags;
     HostMemory host_memory;
+    Output output;                       // of its kernels
     Stream legacy{nullptr, 0, nullptr};  // the default stream
     std::mutex order_mutex;              // before the engine's mutex, never after
     std::mutex object_mutex;

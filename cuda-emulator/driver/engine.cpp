@@ -155,6 +155,7 @@ void Engine::work() {
 void Engine::run_blocks(BlockRunner& runner, Task& task) {
     Launch& launch = task.launch;
     ensure_fault_handlers();
+    current_output() = &task.context->output;
     runner.prepare(launch);
     for (;;) {
         const std::uint64_t first = launch.taken.fetch_add(launch.chunk, std::memory_order_relaxed);

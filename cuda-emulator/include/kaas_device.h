@@ -8,9 +8,10 @@
 #include <math.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include <cstdio>
 
 #define __device__
 #define __host__
@@ -36,6 +37,8 @@
 #include "kaas_device/sync.h"
 
 #include "kaas_device/warp.h"
+
+#include "kaas_device/print.h"
 
 #include "kaas_device/atomic.h"
 
