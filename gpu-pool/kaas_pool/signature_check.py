@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Literal
 
 from kaas.dtypes import DTYPES, DType
@@ -48,21 +48,30 @@ def check_compiled(manifest: Manifest, compiled: Iterable[CompiledSource]) -> No
 
 def check_signatures(manifest: Manifest, signatures: Signatures) -> None:
     """Compare every step's arguments with its kernel; raises AuthorError `signature_mismatch` with the place."""
+    for mismatch in mismatches(manifest, signatures):
+        raise mismatch
+
+
+def mismatches(manifest: Manifest, signatures: Signatures) -> Iterator[AuthorError]:
+    """Everything that `check_signatures` would raise, in the order written; steps without a signature are left out."""
     for step in manifest.kernel_steps:
-        signature = signatures[step.source, step.kernel]
+        signature = signatures.get((step.source, step.kernel))
+        if signature is None:
+            continue
         if len(step.args) != len(signature.parameters):
             takes = ", ".join(_declared(parameter) for parameter in signature.parameters) or "nothing"
-            raise AuthorError(
+            yield AuthorError(
                 "signature_mismatch",
                 f"{step.kernel} takes {len(signature.parameters)} arguments, and the step gives {len(step.args)}",
                 where=f"{step.where}.args",
                 hint=f"{step.kernel} takes {takes}",
             )
+            continue
         for position, (arg, parameter) in enumerate(zip(step.args, signature.parameters, strict=True)):
             problem = _problem(manifest, arg, parameter)
             if problem is not None:
                 message, hint = problem
-                raise AuthorError(
+                yield AuthorError(
                     "signature_mismatch",
                     f"{step.kernel}'s parameter {_declared(parameter)} {message}",
                     where=f"{step.where}.args[{position}]",

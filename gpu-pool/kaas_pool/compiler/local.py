@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import select
 import tempfile
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from kaas.archive import write_archive
 from kaas.bundle import Bundle
+from kaas.errors import KaasError
 from kaas_pool.compiler import messages, start
 from kaas_pool.compiler.images import ImageCache, image_key, included_files
 from kaas_pool.compiler.messages import CompiledSource, Target, Unit
@@ -36,22 +38,44 @@ def compile_bundle(
     `compile_error`, `kernel_not_found`, `compile_limit`, `sandbox_unavailable`, `toolchain_missing` or `internal`; when
     all compile, `signature_mismatch`.
     """
+    compiled: list[CompiledSource] = []
+    for _, done in compile_units(bundle, target, images=images, allow_unsandboxed=allow_unsandboxed, limits=limits):
+        if isinstance(done, KaasError):
+            raise done
+        compiled.append(done)
+    check_compiled(bundle.manifest, compiled)
+    return compiled
+
+
+def compile_units(
+    bundle: Bundle,
+    target: Target,
+    *,
+    images: Path | None = None,
+    allow_unsandboxed: bool = False,
+    limits: Limits = COMPILER_LIMITS,
+    units: Sequence[Unit] | None = None,
+) -> Iterator[tuple[Unit, CompiledSource | KaasError]]:
+    """Each of `units` (all of a bundle's, if None) and what became of it, as it becomes known; for the rest as
+    `compile_bundle`. Only `toolchain_missing` that concerns all of them is raised.
+    """
     cache = ImageCache(images) if images is not None else None
     files = included_files(bundle)
     toolchain = fingerprint(target)
     archive: bytes | None = None
-    compiled: list[CompiledSource] = []
-    for unit in Unit.all_of(bundle.manifest):
+    for unit in Unit.all_of(bundle.manifest) if units is None else units:
         key = image_key(files, unit, target, toolchain)
         done = cache.find(key, unit) if cache is not None else None
         if done is None:
             archive = archive or write_archive(bundle.files)
-            done = _compile(unit, target, archive, allow_unsandboxed, limits)
+            try:
+                done = _compile(unit, target, archive, allow_unsandboxed, limits)
+            except KaasError as error:
+                yield unit, error
+                continue
             if cache is not None:
                 cache.keep(key, done)
-        compiled.append(done)
-    check_compiled(bundle.manifest, compiled)
-    return compiled
+        yield unit, done
 
 
 def _compile(unit: Unit, target: Target, archive: bytes, allow_unsandboxed: bool, limits: Limits) -> CompiledSource:
