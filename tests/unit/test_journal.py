@@ -67,12 +67,12 @@ def test_bundles_and_pins_survive(tmp_path: Path) -> None:
     async def first(journal: Journal) -> None:
         await journal.know_bundle("t", "sha256:0")
         await journal.know_bundle("t", "sha256:0")
-        await journal.pin(pin)
+        await journal.pin([pin])
 
     async def second(journal: Journal) -> None:
         assert journal.bundles() == [("t", "sha256:0")]
         assert journal.pins() == [pin]
-        await journal.unpin(pin)
+        await journal.unpin([("t", "sha256:0", "w", "s3://b/w")])
         assert journal.pins() == []
 
     for use in (first, second):

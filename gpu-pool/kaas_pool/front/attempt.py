@@ -63,6 +63,8 @@ class Attempt:
     #: What the executor measured.
     stats: dict[str, Any] = field(default_factory=dict)
     computed: float = 0.0
+    #: An input of which the store has not the wanted version any more.
+    gone: ObjectRange | None = None
     _executor: Executor | None = None
     _reserved: int | None = None
     _run: Run | None = None
@@ -228,7 +230,12 @@ class Attempt:
             await self._supply_object(self._executor, run, one, one.origin)
 
     async def _supply_object(self, executor: Executor, run: Run, one: Input, item: ObjectRange) -> None:
-        lease = await self.tools.mover.load(self.ticket.life.tenant, self.ticket.domain, item)
+        try:
+            lease = await self.tools.mover.load(self.ticket.life.tenant, self.ticket.domain, item)
+        except KaasError as error:
+            if error.code in ("object_changed", "object_not_found"):
+                self.gone = item
+            raise
         if (earlier := self._inputs.get(one.key)) is not None:
             earlier.release(mapped=True)  # An executor that asks twice gets it twice, and holds it once.
         self._inputs[one.key] = lease

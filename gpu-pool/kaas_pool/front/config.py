@@ -36,6 +36,8 @@ class FrontConfig:
     domains: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     #: An executor that did nothing for so long is stopped; its device memory is free then.
     idle_stop: float = 600.0
+    #: For how long a tenant's right to read an object is believed once the store has shown it.
+    authorisation: float = 300.0
     #: How long running invocations may go on after SIGTERM.
     drain: float = 30.0
     certificate: Path | None = None
@@ -100,6 +102,13 @@ def parse_arguments(arguments: Sequence[str]) -> FrontConfig:
         "--domain-of", action="append", default=[], metavar="TENANT=DOMAIN", help="tenants that share a trust domain"
     )
     parser.add_argument("--idle-stop", type=float, default=600.0, help="seconds until an idle executor is stopped")
+    parser.add_argument(
+        "--authorisation",
+        type=float,
+        default=300.0,
+        metavar="SECONDS",
+        help="how long a right to read an object is believed before the store is asked again (default: 300)",
+    )
     parser.add_argument("--drain", type=float, default=30.0, help="seconds that SIGTERM leaves to running invocations")
     parser.add_argument("--certificate", type=Path, metavar="PEM", help="TLS certificate chain")
     parser.add_argument("--key", type=Path, metavar="PEM", help="TLS private key")
@@ -111,6 +120,8 @@ def parse_arguments(arguments: Sequence[str]) -> FrontConfig:
         parser.error(f"--devices {given.devices!r}: ordinals separated by commas, each once")
     if min(given.slots, given.queue, given.tenant_queue) < 1:
         parser.error("--slots, --queue and --tenant-queue are at least 1")
+    if not given.authorisation > 0:
+        parser.error("--authorisation is more than 0 seconds")
     if (given.certificate is None) != (given.key is None):
         parser.error("--certificate and --key go together")
     domains = dict(text.partition("=")[::2] for text in given.domain_of)
@@ -134,6 +145,7 @@ def parse_arguments(arguments: Sequence[str]) -> FrontConfig:
         tenant_queue=given.tenant_queue,
         domains=MappingProxyType(domains),
         idle_stop=given.idle_stop,
+        authorisation=given.authorisation,
         drain=given.drain,
         certificate=given.certificate,
         key=given.key,

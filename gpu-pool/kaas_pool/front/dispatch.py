@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from kaas.errors import KaasError, PlatformError
+from kaas_pool.content import ObjectRange
 from kaas_pool.front.attempt import Attempt, Tools
 from kaas_pool.front.deadlines import Deadlines
 from kaas_pool.front.ticket import Ticket
@@ -26,13 +27,18 @@ class _Waiting:
     job: Job
 
 
+#: Binds a ticket's call again because the store refused the version of an input; raises KaasError if it cannot.
+Renew = Callable[[Ticket, ObjectRange, KaasError], Awaitable[None]]
+
+
 class Dispatcher:
     """Drives tickets to their ends. `on_end(ticket)` is called once for each, in the loop."""
 
-    def __init__(self, policy: Policy, tools: Tools, on_end: Callable[[Ticket], None]) -> None:
+    def __init__(self, policy: Policy, tools: Tools, on_end: Callable[[Ticket], None], renew: Renew) -> None:
         self.policy = policy
         self._tools = tools
         self._on_end = on_end
+        self._renew = renew
         self._loop = asyncio.get_running_loop()
         self._waiting: dict[str, _Waiting] = {}
         self._unfinished: set[Ticket] = set()
@@ -133,6 +139,7 @@ class Dispatcher:
         error: KaasError | None = None
         try:
             result = await attempt.go()
+            ticket.attempt = None
         except asyncio.CancelledError:
             pass  # Its end has been told already; what it holds is given back below.
         except KaasError as failed:
@@ -142,13 +149,29 @@ class Dispatcher:
             error = PlatformError("internal", "the front failed; its log has the details")
         else:
             self.policy.measured(job, float(attempt.stats.get("gpu_ms", 0.0)) / 1e3, time.monotonic())
-            ticket.attempt = None
             life.succeed(result, time.monotonic())
             self._finish(ticket)
+        # From here on it is not to be cancelled: it gives back what it holds.
+        ticket.attempt = None
         await attempt.retire()
         if error is not None and not life.is_final:
+            if attempt.gone is not None and not ticket.renewed:
+                await self._look_again(ticket, attempt.gone, error)
+            else:
+                self._lose(ticket, error)
+
+    async def _look_again(self, ticket: Ticket, item: ObjectRange, error: KaasError) -> None:
+        """Go on with the present version of an input, where any version will do."""
+        ticket.attempt = asyncio.current_task()
+        try:
+            await self._renew(ticket, item, error)
+        except KaasError as final:
             ticket.attempt = None
-            self._lose(ticket, error)
+            self._lose(ticket, final)
+        else:
+            ticket.attempt, ticket.renewed = None, True
+            ticket.life.move("queued", time.monotonic(), f"{error.code} while loading: its inputs were looked at again")
+            self._queue(ticket, "again")
 
     def _lose(self, ticket: Ticket, error: KaasError) -> None:
         life = ticket.life

@@ -18,12 +18,14 @@ from typing import Any, TypeVar
 from kaas.errors import CallerError, KaasError, PlatformError
 from kaas.messages import Invocation as Answer
 from kaas.messages import InvocationRequest
+from kaas_pool.content import ObjectRange
 from kaas_pool.front.admission import Admission, Admitted
 from kaas_pool.front.config import FrontConfig
 from kaas_pool.front.dispatch import Dispatcher
 from kaas_pool.front.invocation import Invocation, budget_exceeded
-from kaas_pool.front.journal import Journal, Outcome, Unfinished
+from kaas_pool.front.journal import Journal, Outcome, Unfinished, unwritable
 from kaas_pool.front.metrics import Metrics
+from kaas_pool.front.objects import Objects
 from kaas_pool.front.outcomes import Outcomes
 from kaas_pool.front.ticket import Ticket
 
@@ -59,11 +61,13 @@ class Invocations:
         self,
         config: FrontConfig,
         admission: Admission,
+        objects: Objects,
         journal: Journal,
         outcomes: Outcomes,
         metrics: Metrics,
     ) -> None:
         self._admission = admission
+        self._objects = objects
         self._journal = journal
         self._outcomes = outcomes
         self._metrics = metrics
@@ -136,21 +140,23 @@ class Invocations:
             return
         # Before the write is through, so that an end in between is written too, and after it.
         ticket.journalled = True
-        life, now = ticket.life, time.monotonic()
         try:
-            await self._journal.accept(
-                Unfinished(
-                    life.tenant,
-                    life.id,
-                    life.fingerprint,
-                    time.time() - (now - life.accepted),
-                    {**ticket.request, "budget_ms": round((life.deadline - life.accepted) * 1e3)},
-                    dict(ticket.admitted.objects),
-                )
-            )
+            await self._journal.accept(_unfinished(ticket))
         except sqlite3.Error as error:
             ticket.journalled = False
-            raise PlatformError("internal", f"the pool cannot write its journal: {error}") from error
+            raise unwritable(error) from error
+
+    async def renew(self, ticket: Ticket, item: ObjectRange, error: KaasError) -> None:
+        """Bind a call again because the store refused the version of an input (the dispatcher's callback)."""
+        life, request = ticket.life, InvocationRequest.from_json(ticket.request)
+        ticket.admitted = await self._admission.renew(
+            life.tenant, life.id, life.fingerprint, request.bundle, request.arguments, ticket.admitted, item, error
+        )
+        if ticket.journalled:
+            try:
+                await self._journal.accept(_unfinished(ticket))
+            except sqlite3.Error as failed:
+                raise unwritable(failed) from failed
 
     def leave(self, ticket: Ticket) -> None:
         """A request stopped waiting because its client left."""
@@ -188,6 +194,8 @@ class Invocations:
         life = ticket.life
         del self._tickets[life.tenant, life.id]
         self._count(life.tenant, -1)
+        if ticket.work.outputs:
+            self._objects.written(life.tenant, [output.reference for output in ticket.work.outputs])
         inline_bytes = sum(buffer.nbytes for buffer in ticket.work.inline.values())
         self._outcomes.add(life, journalled=ticket.journalled, inline_bytes=inline_bytes)
         self._metrics.end(life)
@@ -312,6 +320,18 @@ class Invocations:
         return PlatformError(
             "pool_busy", message, hint="try again after retry_after_ms", retry_after_ms=round(seconds * 1e3)
         )
+
+
+def _unfinished(ticket: Ticket) -> Unfinished:
+    life, now = ticket.life, time.monotonic()
+    return Unfinished(
+        life.tenant,
+        life.id,
+        life.fingerprint,
+        time.time() - (now - life.accepted),
+        {**ticket.request, "budget_ms": round((life.deadline - life.accepted) * 1e3)},
+        ticket.admitted.objects,
+    )
 
 
 async def _unless_withdrawn(life: Invocation, looking: Awaitable[_Known]) -> _Known:

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from kaas.errors import PlatformError
 from kaas.messages import Invocation as Answer
 
 #: How long outcomes are kept, in seconds (docs/contracts.md, "HTTP, version 1").
@@ -65,7 +66,7 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Pin:
-    """The version that a tenant's constant is pinned to; `answer` is the mover's for it."""
+    """The version that a tenant's reference is pinned to; `answer` is a `sightings.Answer` as JSON."""
 
     tenant: str
     digest: str
@@ -131,19 +132,20 @@ class Journal:
         """This tenant has uploaded this bundle."""
         await self._order("INSERT OR REPLACE INTO bundles VALUES (?, ?)", (tenant, digest))
 
-    async def pin(self, pin: Pin) -> None:
-        """This tenant's constant stays at this version."""
-        await self._order(
-            "INSERT OR REPLACE INTO pins VALUES (?, ?, ?, ?, ?)",
-            (pin.tenant, pin.digest, pin.buffer, pin.reference, _dump(pin.answer)),
-        )
+    async def pin(self, pins: Sequence[Pin], gone: Sequence[tuple[str, str, str, str]] = ()) -> None:
+        """These references stay at these versions; `gone` are pins to forget, as for `unpin`."""
+        added: list[_Statement] = [
+            (
+                "INSERT OR REPLACE INTO pins VALUES (?, ?, ?, ?, ?)",
+                (pin.tenant, pin.digest, pin.buffer, pin.reference, _dump(pin.answer)),
+            )
+            for pin in pins
+        ]
+        await self._order_all([*added, *map(_unpin, gone)])
 
-    async def unpin(self, pin: Pin) -> None:
-        """Forget a pinned version."""
-        await self._order(
-            "DELETE FROM pins WHERE tenant = ? AND digest = ? AND buffer = ? AND reference = ?",
-            (pin.tenant, pin.digest, pin.buffer, pin.reference),
-        )
+    async def unpin(self, keys: Sequence[tuple[str, str, str, str]]) -> None:
+        """Forget pinned versions, by (tenant, digest, buffer, reference)."""
+        await self._order_all([_unpin(key) for key in keys])
 
     async def forget_before(self, ended: float) -> None:
         """Drop outcomes older than `ended` (wall clock)."""
@@ -241,6 +243,17 @@ class Journal:
 
         with contextlib.suppress(RuntimeError):  # The loop is closed: nobody waits any more.
             self._loop.call_soon_threadsafe(settle)
+
+
+def unwritable(error: sqlite3.Error) -> PlatformError:
+    """What a caller is told whose request needs the journal."""
+    return PlatformError(
+        "internal", f"the pool cannot write its journal: {error}", hint="is the disk of its state directory full?"
+    )
+
+
+def _unpin(key: tuple[str, str, str, str]) -> _Statement:
+    return "DELETE FROM pins WHERE tenant = ? AND digest = ? AND buffer = ? AND reference = ?", key
 
 
 def _dump(value: object) -> str:

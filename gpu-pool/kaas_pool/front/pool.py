@@ -21,6 +21,7 @@ from kaas_pool.front.invocations import Invocations
 from kaas_pool.front.journal import Journal
 from kaas_pool.front.metrics import Metrics
 from kaas_pool.front.mover_client import MoverClient
+from kaas_pool.front.objects import Objects
 from kaas_pool.front.outcomes import Outcomes
 from kaas_pool.front.status import Status
 from kaas_pool.front.supervisor_client import SupervisorClient
@@ -48,12 +49,13 @@ class Pool:
         self.bundles = Bundles(
             config.bundles, config.images, config.kind, self.journal, lambda: self._supervisor, self._targets
         )
-        self.admission = Admission(self.bundles, self.mover, self.journal, self.executors.capacity)
+        self.objects = Objects(self.mover, self.journal, config.authorisation)
+        self.admission = Admission(self.bundles, self.objects, self.executors.capacity)
         self.outcomes = Outcomes(self.journal)
-        self.invocations = Invocations(config, self.admission, self.journal, self.outcomes, self.metrics)
+        self.invocations = Invocations(config, self.admission, self.objects, self.journal, self.outcomes, self.metrics)
         tools = Tools(self.executors, self.mover, self.bundles, HostRoom(lambda: self.mover.host_bytes))
         policy = POLICIES[config.policy](config.devices, config.slots)
-        self.dispatcher = Dispatcher(policy, tools, self.invocations.on_end)
+        self.dispatcher = Dispatcher(policy, tools, self.invocations.on_end, self.invocations.renew)
         self.invocations.use(self.dispatcher)
         self.status = Status(config, self.executors, self.dispatcher, self.mover)
         for device in config.devices:

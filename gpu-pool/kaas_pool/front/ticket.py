@@ -29,6 +29,8 @@ class Ticket:
     journalled: bool = False
     #: It comes from the journal of an earlier front, which may have begun to store its outputs.
     recovered: bool = False
+    #: An input had another version when it was loaded, and the call was bound again.
+    renewed: bool = False
     #: The attempt under way; None when it waits, has ended, or has been told to stop.
     attempt: asyncio.Task[None] | None = None
 
