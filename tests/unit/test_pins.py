@@ -8,7 +8,7 @@ from kaas_pool.front.sightings import NEVER, Answer, Recent
 ONE, TWO = Answer("one", 4, "aGVhZA==", "store"), Answer("two", 8, "aGVhZA==", "store")
 
 
-def key(buffer: str = "w", reference: str = "s3://b/w", tenant: str = "alice", digest: str = "sha256:0") -> PinKey:
+def key(buffer: str = "w", reference: str = "s3://data/w", tenant: str = "alice", digest: str = "sha256:0") -> PinKey:
     return PinKey(tenant, digest, buffer, reference)
 
 
@@ -37,20 +37,20 @@ def test_pins_of_an_earlier_front_are_not_confirmed() -> None:
 
 def test_refreshing_lets_go_of_exactly_what_is_meant() -> None:
     every = [
-        key("w", "s3://b/w"),
-        key("v", "s3://b/w"),
-        key("w", "s3://b/w?offset=0&size=4"),
-        key("w", "s3://b/other"),
-        key("w", "s3://b/w", digest="sha256:1"),
-        key("w", "s3://b/w", tenant="bob"),
+        key("w", "s3://data/w"),
+        key("v", "s3://data/w"),
+        key("w", "s3://data/w?offset=0&size=4"),
+        key("w", "s3://data/other"),
+        key("w", "s3://data/w", digest="sha256:1"),
+        key("w", "s3://data/w", tenant="bob"),
     ]
     expected = {
         PinFilter(): {0, 1, 2, 3, 4},
         PinFilter(digest="sha256:1"): {4},
         PinFilter(buffer="v"): {1},
-        PinFilter(reference="s3://b/w"): {0, 1, 2, 4},
-        PinFilter(reference="s3://b/w?offset=0&size=4"): {2},
-        PinFilter(digest="sha256:0", buffer="w", reference="s3://b/w"): {0, 2},
+        PinFilter(reference="s3://data/w"): {0, 1, 2, 4},
+        PinFilter(reference="s3://data/w?offset=0&size=4"): {2},
+        PinFilter(digest="sha256:0", buffer="w", reference="s3://data/w"): {0, 2},
         PinFilter(buffer="x"): set(),
         PinFilter(reference="nonsense"): set(),
     }
@@ -67,10 +67,10 @@ def test_refreshing_lets_go_of_exactly_what_is_meant() -> None:
 
 def test_doubt_reaches_all_pins_of_the_object_and_no_others() -> None:
     pins = Pins()
-    meant = [pins.add(one, ONE, 5.0) for one in (key(), key(reference="s3://b/w?offset=4"), key("v"))]
-    others = [pins.add(one, ONE, 5.0) for one in (key(reference="s3://b/x"), key(tenant="bob"))]
-    pins.doubt("alice", "s3://b/w")
-    pins.doubt("nobody", "s3://b/w")
+    meant = [pins.add(one, ONE, 5.0) for one in (key(), key(reference="s3://data/w?offset=4"), key("v"))]
+    others = [pins.add(one, ONE, 5.0) for one in (key(reference="s3://data/x"), key(tenant="bob"))]
+    pins.doubt("alice", "s3://data/w")
+    pins.doubt("nobody", "s3://data/w")
     assert [pin.at for pin in meant] == [NEVER] * 3
     assert [pin.at for pin in others] == [5.0] * 2
     assert pins.find(key()) is meant[0], "the version stays pinned"
@@ -78,7 +78,7 @@ def test_doubt_reaches_all_pins_of_the_object_and_no_others() -> None:
 
 def test_a_tenant_with_too_many_pins_loses_its_own_that_are_used_least() -> None:
     pins = Pins(per_tenant=3)
-    mine = [key(reference=f"s3://b/{index}") for index in range(5)]
+    mine = [key(reference=f"s3://data/{index}") for index in range(5)]
     pins.add(key(tenant="bob"), ONE, 0.0)
     for one in mine[:4]:
         pins.add(one, ONE, 0.0)
@@ -94,24 +94,24 @@ def test_a_tenant_with_too_many_pins_loses_its_own_that_are_used_least() -> None
 
 
 def test_the_object_behind_a_reference() -> None:
-    assert object_id_of("s3://b/w?offset=3&size=4") == "s3://b/w"
-    assert object_id_of("s3://b/w?versionId=v&offset=3") == "s3://b/w?versionId=v"
+    assert object_id_of("s3://data/w?offset=3&size=4") == "s3://data/w"
+    assert object_id_of("s3://data/w?versionId=v&offset=3") == "s3://data/w?versionId=v"
     assert object_id_of("no reference") == "no reference"
 
 
 def test_recent_sightings() -> None:
     recent = Recent()
-    first = recent.note("alice", "s3://b/x", ONE, 10.0)
-    assert recent.note("alice", "s3://b/x", ONE, 20.0) is first
+    first = recent.note("alice", "s3://data/x", ONE, 10.0)
+    assert recent.note("alice", "s3://data/x", ONE, 20.0) is first
     assert first.at == 20.0
-    second = recent.note("alice", "s3://b/x", TWO, 30.0)
-    assert recent.find("alice", "s3://b/x") is second
+    second = recent.note("alice", "s3://data/x", TWO, 30.0)
+    assert recent.find("alice", "s3://data/x") is second
     assert first.at == NEVER, "what was computed from the old version is not repeated"
-    assert recent.find("bob", "s3://b/x") is None
-    other = recent.note("alice", "s3://b/y", ONE, 30.0)
-    bobs = recent.note("bob", "s3://b/x", ONE, 30.0)
-    recent.forget("alice", "s3://b/x")
-    recent.forget("alice", "s3://b/nothing")
+    assert recent.find("bob", "s3://data/x") is None
+    other = recent.note("alice", "s3://data/y", ONE, 30.0)
+    bobs = recent.note("bob", "s3://data/x", ONE, 30.0)
+    recent.forget("alice", "s3://data/x")
+    recent.forget("alice", "s3://data/nothing")
     assert (second.at, other.at, bobs.at) == (NEVER, 30.0, 30.0)
     recent.forget("alice")
     assert (other.at, bobs.at) == (NEVER, 30.0)
@@ -122,12 +122,12 @@ def test_recent_sightings_are_bounded_in_bytes() -> None:
     recent = Recent(limit_bytes=10_000)
     large = Answer("e", 1 << 30, "x" * 4000, "store")
     for index in range(5):
-        recent.note("alice", f"s3://b/{index}", large, 0.0)
+        recent.note("alice", f"s3://data/{index}", large, 0.0)
     assert len(recent) == 2
-    assert recent.find("alice", "s3://b/4") is not None
-    recent.note("alice", "s3://b/huge", Answer("e", 1, "x" * 40_000, "store"), 0.0)
+    assert recent.find("alice", "s3://data/4") is not None
+    recent.note("alice", "s3://data/huge", Answer("e", 1, "x" * 40_000, "store"), 0.0)
     assert len(recent) == 1, "what was noted last is kept, however large"
     recent.forget("alice")
     for index in range(5):
-        recent.note("alice", f"s3://b/{index}", large, 0.0)
+        recent.note("alice", f"s3://data/{index}", large, 0.0)
     assert len(recent) == 2, "the account is right after all of that"
