@@ -3,12 +3,15 @@
 Operations name buffers by number. What a number stands for, its storage, changes with `swap`: a permutation says
 which storage each buffer has at that moment. `walk` yields one prepared call per operation, and prepares a call once
 per permutation and not once per round, unless the operation depends on a loop's index.
+
+An operation has a *lane*: those of one lane run in order, those of different lanes as `Signal` and `Await` say
+(branches.py). At the beginning and the end of every sequence and of every round all lanes are at lane 0's point.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Generic, TypeVar
 
 from kaas.dtypes import Number
@@ -38,6 +41,7 @@ class Launch:
     block_of_arguments: bytes
     pointers: tuple[tuple[int, int, int], ...]
     where: str
+    lane: int = 0
 
 
 @dataclass(frozen=True)
@@ -47,6 +51,7 @@ class Fill:
     buffer: int
     pattern: bytes
     size: int
+    lane: int = 0
 
 
 @dataclass(frozen=True)
@@ -56,16 +61,53 @@ class Copy:
     source: int
     target: int
     size: int
+    lane: int = 0
+
+
+@dataclass(frozen=True)
+class Signal:
+    """Marks a lane's present point under a number."""
+
+    number: int
+    lane: int
+
+
+@dataclass(frozen=True)
+class Await:
+    """What follows on the lane begins after the point that was marked last under the number."""
+
+    number: int
+    lane: int
+
+
+@dataclass(frozen=True)
+class Check:
+    """Whether element 0 of a buffer, of a NumPy type, is less than `below`: the walk is resumed with the answer."""
+
+    buffer: int
+    dtype: str
+    below: Number
+    lane: int = 0
+
+
+@dataclass(frozen=True)
+class Until:
+    """A loop's `check` in rounds divisible by `every`, counted from 1; `number` counts the manifest's such loops."""
+
+    check: Check
+    every: int
+    number: int
 
 
 @dataclass(frozen=True)
 class Loop:
-    """`body`, `times` over; after every round the buffers of `swap` exchange their storage."""
+    """`body`, `times` over or until a check says so; after every round the buffers of `swap` exchange their storage."""
 
     times: int
     index: str | None
     swap: tuple[int, int] | None
     body: tuple[Operation, ...]
+    until: Until | None = None
 
 
 @dataclass(frozen=True)
@@ -75,8 +117,8 @@ class Varying:
     make: Callable[[Mapping[str, Number]], tuple[Operation, ...]]
 
 
-Operation = Launch | Fill | Copy | Loop | Varying
-Leaf = Launch | Fill | Copy
+Leaf = Launch | Fill | Copy | Signal | Await | Check
+Operation = Leaf | Loop | Varying
 
 
 def walk(
@@ -84,9 +126,14 @@ def walk(
     names: Mapping[str, Number],
     permutation: Permutation,
     prepare: Callable[[Leaf, Permutation], Call],
-) -> Generator[Call, None, Permutation]:
-    """Yield `prepare`'s result for every operation in order; returns the last permutation."""
-    return _Walk(dict(names), prepare).sequence(operations, permutation)
+    rounds: list[int] | None = None,
+) -> Generator[Call, bool | None, Permutation]:
+    """Yield `prepare`'s result for every operation in order; returns the last permutation.
+
+    After the call of a `Check` the generator has to be resumed by `send` with the answer. `rounds` counts the rounds
+    done, by the number of a loop's `Until`.
+    """
+    return _Walk(dict(names), prepare, [] if rounds is None else rounds).sequence(operations, permutation)
 
 
 def exchanged(permutation: Permutation, swap: tuple[int, int] | None) -> Permutation:
@@ -99,23 +146,42 @@ def exchanged(permutation: Permutation, swap: tuple[int, int] | None) -> Permuta
     return tuple(storages)
 
 
+def on_lane(operation: Operation, lane: int) -> Operation:
+    """The same on another lane; its inside must be on one lane."""
+    if lane == 0:
+        return operation
+    if isinstance(operation, Loop):
+        until = operation.until
+        if until is not None:
+            until = replace(until, check=replace(until.check, lane=lane))
+        return replace(operation, body=tuple(on_lane(inner, lane) for inner in operation.body), until=until)
+    if isinstance(operation, Varying):
+        make = operation.make
+        return Varying(lambda names: tuple(on_lane(made, lane) for made in make(names)))
+    return replace(operation, lane=lane)
+
+
 class _Walk(Generic[Call]):
-    def __init__(self, environment: Environment, prepare: Callable[[Leaf, Permutation], Call]) -> None:
+    def __init__(
+        self, environment: Environment, prepare: Callable[[Leaf, Permutation], Call], rounds: list[int]
+    ) -> None:
         self.environment = environment
         self.prepare = prepare
+        self.rounds = rounds
         #: Calls of operations inside loops, by identity and permutation.
         self.prepared: dict[tuple[int, Permutation], Call] = {}
 
     def sequence(
         self, operations: tuple[Operation, ...], permutation: Permutation, repeated: bool = False
-    ) -> Generator[Call, None, Permutation]:
+    ) -> Generator[Call, bool | None, Permutation]:
         for operation in operations:
             if isinstance(operation, Loop):
                 permutation = yield from self.loop(operation, permutation)
             elif isinstance(operation, Varying):
                 made = operation.make(self.environment)
                 # A walk of its own: `made` lives for this round only, and the memory of identities must not outlive it.
-                permutation = yield from _Walk(self.environment, self.prepare).sequence(made, permutation)
+                inner = _Walk(self.environment, self.prepare, self.rounds)
+                permutation = yield from inner.sequence(made, permutation)
             elif repeated:
                 yield self.once(operation, permutation)
             else:
@@ -128,19 +194,26 @@ class _Walk(Generic[Call]):
             self.prepared[key] = self.prepare(operation, permutation)
         return self.prepared[key]
 
-    def loop(self, loop: Loop, permutation: Permutation) -> Generator[Call, None, Permutation]:
+    def loop(self, loop: Loop, permutation: Permutation) -> Generator[Call, bool | None, Permutation]:
         leaves = [operation for operation in loop.body if not isinstance(operation, (Loop, Varying))]
-        if len(leaves) == len(loop.body):
-            rounds: dict[Permutation, list[Call]] = {}
-            for _ in range(loop.times):
-                if permutation not in rounds:
-                    rounds[permutation] = [self.once(operation, permutation) for operation in leaves]
-                yield from rounds[permutation]
-                permutation = exchanged(permutation, loop.swap)
-            return permutation
+        plain = len(leaves) == len(loop.body)
+        calls: dict[Permutation, list[Call]] = {}
+        until = loop.until
         for index in range(loop.times):
-            if loop.index is not None:
-                self.environment[loop.index] = index
-            permutation = yield from self.sequence(loop.body, permutation, repeated=True)
+            if plain:
+                if permutation not in calls:
+                    calls[permutation] = [self.once(operation, permutation) for operation in leaves]
+                yield from calls[permutation]
+            else:
+                if loop.index is not None:
+                    self.environment[loop.index] = index
+                permutation = yield from self.sequence(loop.body, permutation, repeated=True)
+            stop = None
+            if until is not None:
+                self.rounds[until.number] += 1
+                if (index + 1) % until.every == 0:
+                    stop = yield self.once(until.check, permutation)
             permutation = exchanged(permutation, loop.swap)
+            if stop:
+                break
         return permutation

@@ -13,13 +13,14 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from kaas.binding import ALIGNMENT_BYTES, Binding
+from kaas.binding import Binding
 from kaas.dtypes import Number
-from kaas.graph import BufferArg
 from kaas.manifest import Manifest
+from kaas_pool.access import kernel_access
 from kaas_pool.limits import Limits
 from kaas_pool.operations import Operation
 from kaas_pool.signature_check import Kernel, Signatures
+from kaas_pool.workspace import Memory, charge
 
 
 @dataclass(frozen=True)
@@ -36,11 +37,18 @@ class Plan:
     inputs: frozenset[str]
     #: Inputs that a step may write or that are results, and which are therefore copies of the cached object.
     private: frozenset[str]
-    #: Cleared at the start of every invocation.
+    #: Cleared before the first operation. Temporaries whose place is used by others before them are cleared later, by
+    #: operations.
     zeroed: frozenset[str]
+    #: Results, temporaries and private copies.
+    memory: Memory
     kernels: tuple[Kernel, ...]
     operations: tuple[Operation, ...]
     names: Mapping[str, Number]
+    #: Streams that the operations are on.
+    lanes: int
+    #: Loops that a value on the device may end.
+    untils: int
 
     @staticmethod
     def build(manifest: Manifest, binding: Binding, signatures: Signatures, limits: Limits) -> Plan:
@@ -54,28 +62,14 @@ class Plan:
         return Builder(manifest, binding, signatures, limits).plan()
 
     @cached_property
-    def work(self) -> Mapping[str, int]:
-        """Bytes of each buffer in the invocation's own memory: outputs, temporaries and private copies."""
-        return {
-            name: size
-            for name, size in zip(self.buffers, self.sizes, strict=True)
-            if name not in self.inputs or name in self.private
-        }
-
-    @cached_property
     def device_bytes(self) -> int:
-        """Device memory for everything at once: each input's object, and `work`."""
+        """Device memory for everything at once: each input's object, and the invocation's own memory."""
         sizes = dict(zip(self.buffers, self.sizes, strict=True))
-        return sum(map(charge, [*(sizes[name] for name in self.inputs), *self.work.values()]))
+        return sum(charge(sizes[name]) for name in self.inputs) + self.memory.charged
 
     def size_of(self, buffer: str) -> int:
         """Bytes of a buffer."""
         return self.sizes[self.buffers.index(buffer)]
-
-
-def charge(size: int) -> int:
-    """What a buffer of `size` bytes takes of a device, in bytes."""
-    return max(-(-size // ALIGNMENT_BYTES), 1) * ALIGNMENT_BYTES
 
 
 def private_copies(manifest: Manifest, signatures: Signatures | None) -> frozenset[str]:
@@ -84,11 +78,11 @@ def private_copies(manifest: Manifest, signatures: Signatures | None) -> frozens
     Without signatures, those of which the manifest alone tells.
     """
     written = {*manifest.written, *(name for name, buffer in manifest.buffers.items() if buffer.is_stored)}
-    if signatures is not None:
-        for step in manifest.kernel_steps:
-            for parameter, arg in zip(signatures[step.source, step.kernel].parameters, step.args, strict=False):
-                if isinstance(arg, BufferArg) and parameter.writes:
-                    written.add(arg.buffer)
+    for step in manifest.kernel_steps:
+        if signatures is not None:
+            written |= kernel_access(step, signatures[step.source, step.kernel]).writes
+        else:
+            written |= step.writes or frozenset()
     return frozenset(name for name in written if manifest.buffers[name].is_read)
 
 

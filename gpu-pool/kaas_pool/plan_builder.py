@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from itertools import count
 
 from kaas.binding import Binding
 from kaas.dtypes import DTYPES, Number, TypedScalar
@@ -20,10 +21,15 @@ from kaas.graph import (
     RepeatStep,
     Step,
     ValueArg,
+    walk,
 )
+from kaas.graph import Until as UntilStep
 from kaas.manifest import Manifest
+from kaas_pool import workspace
+from kaas_pool.access import step_access
+from kaas_pool.branches import Node, assign, lanes_of
 from kaas_pool.limits import Limits
-from kaas_pool.operations import Copy, Extent, Fill, Launch, Loop, Operation, Varying
+from kaas_pool.operations import Check, Copy, Extent, Fill, Launch, Loop, Operation, Until, Varying
 from kaas_pool.plan import Plan, private_copies
 from kaas_pool.signature_check import Kernel, Signatures, check_signatures
 
@@ -31,6 +37,7 @@ from kaas_pool.signature_check import Kernel, Signatures, check_signatures
 MAX_ARGUMENT_BYTES = 4096
 
 _NONE: frozenset[str] = frozenset()
+_NO_STORAGE: frozenset[int] = frozenset()
 _POINTER_BYTES = 8
 
 
@@ -47,31 +54,76 @@ class Builder:
         self._number = {name: number for number, name in enumerate(self._buffers)}
         kernels = {(step.source, step.kernel): None for step in manifest.kernel_steps}
         self._kernels: dict[Kernel, int] = {kernel: number for number, kernel in enumerate(kernels)}
+        loops = [step for step in walk(manifest.steps) if isinstance(step, RepeatStep) and step.until is not None]
+        self._untils = {id(step): number for number, step in enumerate(loops)}
+        self._signals = count()
+        sizes = {name: binding.buffers[name].nbytes for name in self._buffers}
+        self._memory = workspace.own_memory(manifest, sizes, private_copies(manifest, signatures))
+        self._neighbours = workspace.neighbours(manifest, sizes, self._memory.workspace)
 
     def plan(self) -> Plan:
         """The plan; raises as Plan.build."""
         check_signatures(self._manifest, self._signatures)
-        operations = self._sequence(self._manifest.steps, self._names, _NONE)
         buffers = self._manifest.buffers
+        late = self._cleared_late()
+        operations = self._branched(self._manifest.steps, self._names, _NONE, late)
+        cleared = {name for names in late.values() for name in names}
+        used = {*self._memory.blocks, *self._memory.workspace.offsets}
         return Plan(
             buffers=self._buffers,
             sizes=tuple(self._binding.buffers[name].nbytes for name in self._buffers),
             inputs=frozenset(name for name, buffer in buffers.items() if buffer.is_read),
             private=private_copies(self._manifest, self._signatures),
-            zeroed=frozenset(name for name, buffer in buffers.items() if buffer.zero),
+            zeroed=frozenset(name for name in used - cleared if name and buffers[name].zero),
+            memory=self._memory,
             kernels=tuple(self._kernels),
             operations=operations,
             names=self._names,
+            lanes=lanes_of(operations),
+            untils=len(self._untils),
         )
 
-    def _sequence(
-        self, steps: Sequence[Step], names: Mapping[str, Number], open_: frozenset[str]
-    ) -> tuple[Operation, ...]:
-        return tuple(operation for step in steps for operation in self._step(step, names, open_))
+    def _cleared_late(self) -> dict[int, list[str]]:
+        """By outermost step, the temporaries to clear before it, because others use their places earlier."""
+        spans = workspace.spans(self._manifest)
+        late: dict[int, list[str]] = {}
+        for name in spans:
+            first = spans[name][0]
+            others = self._neighbours.get(name, _NONE)
+            if self._manifest.buffers[name].zero and any(spans[other][0] < first for other in others):
+                late.setdefault(first, []).append(name)
+        return late
 
-    def _step(self, step: Step, names: Mapping[str, Number], open_: frozenset[str]) -> tuple[Operation, ...]:
+    def _branched(
+        self,
+        steps: Sequence[Step],
+        names: Mapping[str, Number],
+        open_: frozenset[str],
+        late: Mapping[int, Sequence[str]] | None = None,
+    ) -> tuple[Operation, ...]:
+        """The operations of steps, on lanes; `late` has what is to be cleared before each step."""
+        nodes: list[Node] = []
+        for at, step in enumerate(steps):
+            for name in (late or {}).get(at, ()):
+                if size := self._size(name):
+                    fill = Fill(self._number[name], b"\0", size)
+                    nodes.append(Node((fill,), _NO_STORAGE, self._storages(frozenset({name}))))
+            if operations := self._step(step, names, open_):
+                access = step_access(step, self._signatures)
+                nodes.append(Node(operations, self._storages(access.reads), self._storages(access.writes)))
+        return assign(nodes, lambda: next(self._signals))
+
+    def _storages(self, names: frozenset[str]) -> frozenset[int]:
+        """The numbers of these buffers, and of those whose storage theirs may overlap."""
+        touched = names.union(*(self._neighbours.get(name, _NONE) for name in names))
+        return frozenset(self._number[name] for name in touched)
+
+    def _step(
+        self, step: Step, names: Mapping[str, Number], open_: frozenset[str], *, branched: bool = True
+    ) -> tuple[Operation, ...]:
         if open_ and not open_.isdisjoint(_names_of(step)):
-            return (Varying(lambda values: self._step(step, values, _NONE)),)
+            # What is made in a round is on one lane: its place among the others was settled before.
+            return (Varying(lambda values: self._step(step, values, _NONE, branched=False)),)
         if isinstance(step, KernelStep):
             return self._launch(step, names)
         if isinstance(step, FillStep):
@@ -81,16 +133,29 @@ class Builder:
         if isinstance(step, CopyStep):
             size = self._size(step.source)
             return (Copy(self._number[step.source], self._number[step.target], size),) if size else ()
-        return self._loop(step, names, open_)
+        return self._loop(step, names, open_, branched)
 
-    def _loop(self, step: RepeatStep, names: Mapping[str, Number], open_: frozenset[str]) -> tuple[Operation, ...]:
+    def _loop(
+        self, step: RepeatStep, names: Mapping[str, Number], open_: frozenset[str], branched: bool
+    ) -> tuple[Operation, ...]:
         times = step.times.integer(names)
+        until = self._until(step, step.until, names) if step.until is not None else None
         inner = open_ | {step.index} if step.index is not None else open_
-        body = self._sequence(step.steps, names, inner)
+        if branched:
+            body = self._branched(step.steps, names, inner)
+        else:
+            parts = (self._step(one, names, inner, branched=False) for one in step.steps)
+            body = tuple(operation for part in parts for operation in part)
         swap = (self._number[step.swap[0]], self._number[step.swap[1]]) if step.swap is not None else None
-        if times == 0 or (not body and swap is None):
-            return ()
-        return (Loop(times, step.index, swap, body),)
+        if not body and until is None:
+            # Nothing to do but to exchange the names: once or not at all.
+            times = times % 2 if swap is not None else 0
+        return (Loop(times, step.index, swap, body, until),) if times else ()
+
+    def _until(self, step: RepeatStep, until: UntilStep, names: Mapping[str, Number]) -> Until:
+        every = until.every.integer(names, least=1)
+        check = Check(self._number[until.buffer], self._binding.buffers[until.buffer].dtype, until.below.number(names))
+        return Until(check, every, self._untils[id(step)])
 
     # ***** launches *****
 
@@ -196,4 +261,5 @@ def _names_of(step: Step) -> frozenset[str]:
         expressions += [step.value] if isinstance(step.value, Expression) else []
     elif isinstance(step, RepeatStep):
         expressions.append(step.times)
+        expressions += [step.until.below, step.until.every] if step.until is not None else []
     return frozenset[str]().union(*(expression.names for expression in expressions))

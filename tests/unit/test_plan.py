@@ -10,7 +10,8 @@ from plan_cases import HEAD, binding_of, calls_of, manifest_of, plan_of, signatu
 from kaas.errors import KaasError
 from kaas_pool.limits import Limits
 from kaas_pool.operations import Copy, Fill, Launch, Loop, Varying
-from kaas_pool.plan import Plan, PlanCache, charge, private_copies
+from kaas_pool.plan import Plan, PlanCache, private_copies
+from kaas_pool.workspace import WORKSPACE, charge
 
 AXPY = "  - {kernel: axpy, source: a.cu, threads: [n], block: [256], args: [a, x, z, int32(n)]}\n"
 
@@ -149,9 +150,9 @@ def test_a_loop_that_only_swaps_still_swaps() -> None:
 @pytest.mark.parametrize(
     ("step", "message"),
     [
-        ("grid: [1], block: [2048]", "over the device's"),
-        ("grid: [1], block: [64, 64]", "4096 threads"),
-        ("grid: [1, 70000], block: [1]", "grid 1x70000x1"),
+        ("grid: [1], block: [n + 1048]", "over the device's"),
+        ("grid: [1], block: [n - 936, 64]", "4096 threads"),
+        ("grid: [1, n * 70], block: [1]", "grid 1x70000x1"),
         ("grid: [1], block: [1], shared: 60000", "60000 bytes of shared memory"),
     ],
 )
@@ -194,9 +195,10 @@ def test_swapped_inputs_are_private_even_if_nothing_writes_them() -> None:
 def test_memory_counts_private_copies_and_alignment() -> None:
     writes = "  - {kernel: axpy, source: a.cu, grid: [1], block: [1], args: [a, c, x, int32(n)]}\n"
     plan = plan_of(writes, n=100)
-    assert set(plan.work) == {"x", "y", "z", "t"}
-    # The objects of x, y and c, and the workspaces.
-    assert plan.device_bytes == 7 * charge(400) == 7 * 512
+    # `t` is named by no step, so it has no place.
+    assert plan.memory.blocks == {"x": 400, "y": 400, "z": 400}
+    # The objects of x, y and c, and the blocks.
+    assert plan.device_bytes == 6 * charge(400) == 6 * 512
     assert plan.zeroed == {"z"}
     assert plan.size_of("x") == 400
 

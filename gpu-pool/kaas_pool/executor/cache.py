@@ -34,7 +34,7 @@ class DeviceCache:
         `device_out_of_memory` if it can never fit, or if the device has less than it says. Raises the driver's error.
         """
         inputs = {key: charge(plan.size_of(buffer)) for buffer, key in keys.items()}
-        work = {name: charge(size) for name, size in plan.work.items()}
+        work = {name: charge(size) for name, size in plan.memory.blocks.items()}
         outcome = self.residency.pin_set(inv, inputs, work)
         if isinstance(outcome, TooLarge):
             return CallerError(

@@ -8,8 +8,7 @@ from __future__ import annotations
 import ctypes
 import importlib
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
 from kaas.errors import PlatformError
@@ -52,11 +51,19 @@ def import_driver(kind: DeviceKind) -> Any:
         ) from error
 
 
-@dataclass(frozen=True)
 class Slot:
-    """One stream for one computing invocation at a time."""
+    """The streams of one computing invocation at a time; those after the first are made when they are needed."""
 
-    stream: Any
+    def __init__(self, make_stream: Callable[[], Any]) -> None:
+        self._make_stream = make_stream
+        self.stream: Any = make_stream()
+        self._lanes = [self.stream]
+
+    def lanes(self, count: int) -> Sequence[Any]:
+        """At least `count` streams; the first is `stream`."""
+        while len(self._lanes) < count:
+            self._lanes.append(self._make_stream())
+        return self._lanes
 
 
 class Device:
@@ -86,7 +93,7 @@ class Device:
         try:
             self.copy_in_stream = self._cuda.Stream(_NON_BLOCKING)
             self.copy_out_stream = self._cuda.Stream(_NON_BLOCKING)
-            self.slots = [Slot(self._cuda.Stream(_NON_BLOCKING)) for _ in range(slots)]
+            self.slots = [Slot(lambda: self._cuda.Stream(_NON_BLOCKING)) for _ in range(slots)]
             self.memory = DeviceMemory(self._cuda.mem_alloc)
             self._staging = pools.PageLockedMemoryPool()
             self._events: list[Any] = []
@@ -181,9 +188,13 @@ class Device:
 
     def record(self, stream: Any) -> Any:
         """An event at the stream's present end; give it back with `recycle` when it has been seen done."""
-        event = self._events.pop() if self._events else self._cuda.Event()
+        event = self.event()
         event.record(stream)
         return event
+
+    def event(self) -> Any:
+        """An event that has not been recorded yet; give it back with `recycle`."""
+        return self._events.pop() if self._events else self._cuda.Event()
 
     def recycle(self, *events: Any) -> None:
         """Reuse events that are done."""

@@ -25,6 +25,7 @@ from kaas_pool.executor.memory import charge
 from kaas_pool.executor.residency import Busy
 from kaas_pool.frames import Frame
 from kaas_pool.plan import PlanCache
+from kaas_pool.workspace import WORKSPACE
 
 #: Outputs of at most this size in all are copied in the compute stream, right behind the last operation: they take the
 #: device a few microseconds, less than this thread needs to see the end and to start them.
@@ -263,16 +264,21 @@ class Worker:
         slot = invocation.slot = self._free_slots.pop()
         self._computing.append(invocation)
         stream = slot.stream
-        work = {name: self._cache.address(handle) for name, handle in pinned.work.items()}
+        own = {name: self._cache.address(handle) for name, handle in pinned.work.items()}
         cached = {buffer: self._cache.address(pinned.inputs[key]) for buffer, key in invocation.keys.items()}
         invocation.start_event = device.record(stream)
-        for name, size in plan.work.items():
+        for name, size in plan.memory.blocks.items():
             if name in plan.private:
-                device.copy(work[name], cached[name], size, stream)
+                device.copy(own[name], cached[name], size, stream)
             elif invocation.scrub or name in plan.zeroed:
-                device.clear(work[name], size, stream)
-        addresses = [work[name] if name in work else cached[name] for name in plan.buffers]
-        invocation.launcher = Launcher(device, plan, functions, addresses, stream)
+                device.clear(own[name], size, stream)
+        for name, offset in plan.memory.workspace.offsets.items():
+            own[name] = own[WORKSPACE] + offset
+            if name in plan.zeroed and not invocation.scrub:
+                device.clear(own[name], plan.size_of(name), stream)
+        # A temporary that no step names has no address.
+        addresses = [own.get(name) or cached.get(name, 0) for name in plan.buffers]
+        invocation.launcher = Launcher(device, plan, functions, addresses, slot.lanes(plan.lanes))
         self._advance(invocation)
 
     def _advance(self, invocation: Invocation) -> bool:
@@ -398,6 +404,9 @@ class Worker:
             "compute_ms": (now - invocation.started) * 1e3,
             "gpu_ms": invocation.gpu_ms,
         }
+        if invocation.plan.untils:
+            assert invocation.launcher is not None
+            stats["rounds"] = invocation.launcher.rounds
         self._send({"type": "done", "inv": invocation.inv, "stats": stats, "inline": inline})
         # What came back inline is not stored, so no content key will ever name it.
         stored = {output.storage: output.buffer for output in invocation.outputs if output.segment is not None}
