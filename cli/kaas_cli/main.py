@@ -23,6 +23,7 @@ COMMANDS = {
     "status": "show what runs",
     "cp": "copy a file to or from the object store",
     "invoke": "run a kernel action in the pool, from S3 to S3",
+    "cache": "let go of pinned versions of objects",
     "down": "stop what `kaas up` started",
     "demo": "do all of it once, on real arrays, and check the results",
 }

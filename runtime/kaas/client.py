@@ -22,7 +22,7 @@ from urllib.parse import quote
 
 from kaas.connections import ConnectionFailedError, Connections, LostError, SilentError, UntrustedError
 from kaas.errors import CallerError, KaasError, PlatformError
-from kaas.messages import DEFAULT_BUDGET_MS, MAX_BUDGET_MS, Invocation, InvocationRequest, State
+from kaas.messages import DEFAULT_BUDGET_MS, MAX_BUDGET_MS, Invocation, InvocationRequest, RefreshRequest, State
 
 #: How long a refused or lost connection is tried again: a front is back within 3 s of its death (docs/numbers.md, P9).
 RECONNECT_SECONDS = 5.0
@@ -167,6 +167,14 @@ class PoolClient:
     def purge(self) -> int:
         """Drop the tenant's idle cache entries; returns the bytes freed."""
         return int(self._json("POST", "/v1/cache/purge", b"{}")["bytes"])
+
+    def refresh(self, *, bundle: str | None = None, buffer: str | None = None, reference: str | None = None) -> int:
+        """Let go of the tenant's pinned versions that agree with what is given; returns how many went.
+
+        The next call finds the present versions. `bundle` is a digest (`digest_of`).
+        """
+        body = RefreshRequest(bundle, buffer, reference).to_json()
+        return int(self._json("POST", "/v1/cache/refresh", json.dumps(body).encode())["refreshed"])
 
     def ready(self) -> None:
         """Return if the pool would serve an invocation now, else raise what it says is missing."""

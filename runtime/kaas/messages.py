@@ -7,7 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from kaas.dtypes import shorten
 from kaas.errors import CallerError, KaasError
+from kaas.references import Reference
 
 State = Literal["accepted", "queued", "running", "done", "failed", "cancelled"]
 
@@ -29,7 +31,7 @@ def check_digest(digest: object, where: str = "bundle") -> str:
         return digest
     raise CallerError(
         "request_invalid",
-        f"{digest!r} is not a bundle digest",
+        f"{shorten(digest)} is not a bundle digest",
         where=where,
         hint="a digest is 'sha256:' followed by the 64 lower-case hex digits of the bytes that were uploaded",
     )
@@ -48,15 +50,7 @@ class InvocationRequest:
     @staticmethod
     def from_json(data: object) -> InvocationRequest:
         """Check a decoded body; raises `request_invalid` naming the field."""
-        if not isinstance(data, dict):
-            raise CallerError("request_invalid", "the body is not a JSON object")
-        known = {"bundle", "arguments", "id", "budget_ms", "wait_ms"}
-        if unknown := sorted(set(data) - known):
-            raise CallerError(
-                "request_invalid",
-                f"unknown field {unknown[0]!r}",
-                hint=f"known fields: {', '.join(sorted(known))}",
-            )
+        data = _fields(data, {"bundle", "arguments", "id", "budget_ms", "wait_ms"})
         arguments = data.get("arguments", {})
         if not isinstance(arguments, dict):
             raise CallerError("request_invalid", "arguments is not a JSON object", where="arguments")
@@ -86,12 +80,61 @@ class InvocationRequest:
         return body
 
 
+@dataclass(frozen=True)
+class RefreshRequest:
+    """Body of `POST /v1/cache/refresh`: which pinned versions to let go of; None means any.
+
+    A `reference` to a whole object means all its parts, too.
+    """
+
+    bundle: str | None = None
+    buffer: str | None = None
+    reference: str | None = None
+
+    @staticmethod
+    def from_json(data: object) -> RefreshRequest:
+        """Check a decoded body; raises `request_invalid` naming the field, or `reference_invalid`."""
+        fields = _fields(data, {"bundle", "buffer", "reference"})
+        bundle, buffer, reference = fields.get("bundle"), fields.get("buffer"), fields.get("reference")
+        if bundle is not None:
+            check_digest(bundle)
+        for name, value in (("buffer", buffer), ("reference", reference)):
+            if value is not None and not isinstance(value, str):
+                raise CallerError("request_invalid", f"{name} is {shorten(value)}, no text", where=name)
+        return RefreshRequest(bundle, buffer, None if reference is None else _normal_reference(reference))
+
+    def to_json(self) -> dict[str, str]:
+        """The body; absent fields are left out."""
+        fields = {"bundle": self.bundle, "buffer": self.buffer, "reference": self.reference}
+        return {name: value for name, value in fields.items() if value is not None}
+
+
+def _normal_reference(text: str) -> str:
+    """A reference as pins have it. The whole of a safetensors file, which no input can be, is meant as an object."""
+    if "#" not in text and text.partition("?")[0].lower().endswith(".safetensors"):
+        return Reference.parse(f"{text}#any", "reference").object_id
+    return str(Reference.parse(text, "reference"))
+
+
+def _fields(data: object, known: set[str]) -> dict[str, Any]:
+    """The fields of a body; raises `request_invalid` for anything else."""
+    if not isinstance(data, dict):
+        raise CallerError("request_invalid", "the body is not a JSON object")
+    if unknown := sorted(data.keys() - known):
+        raise CallerError(
+            "request_invalid",
+            f"unknown field {shorten(unknown[0])}",
+            hint=f"known fields: {', '.join(sorted(known))}",
+        )
+    return data
+
+
 def _milliseconds(data: Mapping[str, Any], name: str, default: int, *, least: int) -> int:
     value = data.get(name, default)
     if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= MAX_BUDGET_MS:
         raise CallerError(
             "request_invalid",
-            f"{name} is {value!r}",
+            f"{name} is {shorten(value)}",
             where=name,
             hint=f"a whole number of milliseconds from {least} to {MAX_BUDGET_MS}",
         )

@@ -87,7 +87,7 @@ class Admission:
             for name, answer in found.answers.items()
         }
         binding = bind(bundle.manifest, call, infos, bundle.layouts)
-        work = Work.of(digest, binding, bundle.private_copies(), found.origin or tenant)
+        work = Work.of(digest, binding, bundle.device_bytes(binding), found.origin or tenant)
         self._check_size(work)
         admitted = Admitted(work, found, call.unknown)
         repeatable = found.grounds is not None and all(name in arguments for name in call.writes)

@@ -21,9 +21,10 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from kaas.errors import AuthorError, CallerError, KaasError, PlatformError
-from kaas.messages import MAX_BUNDLE_BYTES, MAX_REQUEST_BYTES, InvocationRequest, check_digest
+from kaas.messages import MAX_BUNDLE_BYTES, MAX_REQUEST_BYTES, InvocationRequest, RefreshRequest, check_digest
 from kaas_pool.front import metrics
 from kaas_pool.front.journal import Outcome
+from kaas_pool.front.pins import PinFilter
 from kaas_pool.front.pool import Pool
 from kaas_pool.front.ticket import Ticket
 from kaas_pool.front.tokens import Identity
@@ -51,6 +52,7 @@ def make_router(routes: Routes) -> Starlette:
             Route("/v1/devices", routes.devices, methods=["GET"]),
             Route("/v1/cache", routes.cache, methods=["GET"]),
             Route("/v1/cache/purge", routes.purge, methods=["POST"]),
+            Route("/v1/cache/refresh", routes.refresh, methods=["POST"]),
             Route("/v1/queues", routes.queues, methods=["GET"]),
             Route("/v1/tenants", routes.tenants, methods=["GET"]),
             Route("/healthz/live", routes.live, methods=["GET"]),
@@ -174,6 +176,14 @@ class Routes:
         """POST /v1/cache/purge"""
         identity = self._identify(request, "invoke")
         return _json({"bytes": await self._pool.purge(identity.tenant)})
+
+    async def refresh(self, request: Request) -> Response:
+        """POST /v1/cache/refresh"""
+        identity = self._identify(request, "invoke")
+        data = await _read(request, MAX_REQUEST_BYTES, _request_too_large)
+        body = RefreshRequest.from_json(_decode(data) if data else {})
+        which = PinFilter(body.bundle, body.buffer, body.reference)
+        return _json({"refreshed": await self._pool.objects.refresh(identity.tenant, which)})
 
     async def live(self, request: Request) -> Response:
         """GET /healthz/live"""

@@ -345,6 +345,8 @@ class Attempt:
             "bytes_loaded": self.counts.bytes_loaded,
             "attempts": life.attempts,
         }
+        if "rounds" in self.stats:
+            stats["rounds"] = self.stats["rounds"]
         result["kaas"] = {"outputs": outputs, "stats": stats}
         return result
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, cast
 
+from kaas.binding import Binding
 from kaas.bundle import Bundle
 from kaas.errors import CallerError, PlatformError
 from kaas.formats import Layout
@@ -25,6 +26,7 @@ from kaas_pool.front.journal import Journal
 from kaas_pool.front.supervisor_client import Child, SupervisorClient
 from kaas_pool.plan import private_copies
 from kaas_pool.signature_check import signatures_of
+from kaas_pool.workspace import device_bytes
 
 #: Opened bundles in memory: a manifest and its images each, some 100 kB.
 _OPENED = 256
@@ -60,11 +62,13 @@ class OpenedBundle:
     images: dict[Target, Sequence[CompiledSource]]
     _private: frozenset[str] | None = None
 
-    def private_copies(self) -> frozenset[str]:
-        """The inputs that a step may write; before the first compile, those of which the manifest alone tells."""
-        if self._private is None and self.images:
+    def device_bytes(self, binding: Binding) -> int:
+        """Device memory that an invocation with these sizes needs at once, in bytes: what the executor's plan takes."""
+        if self._private is None:
+            # All targets' signatures come from one reading of the sources, or from the manifest.
             self._private = private_copies(self.manifest, signatures_of(next(iter(self.images.values()))))
-        return private_copies(self.manifest, None) if self._private is None else self._private
+        sizes = {name: buffer.nbytes for name, buffer in binding.buffers.items()}
+        return device_bytes(self.manifest, sizes, self._private)
 
     def image_frames(self, target: Target) -> list[tuple[Frame, int]]:
         """Each image's description for an executor and a descriptor of it; the caller closes them."""

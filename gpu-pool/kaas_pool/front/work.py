@@ -10,7 +10,6 @@ from functools import cached_property
 from typing import Any
 
 from kaas.binding import (
-    ALIGNMENT_BYTES,
     Binding,
     BoundBuffer,
     BundleFile,
@@ -109,20 +108,17 @@ class Work:
         return sum(len(one.origin) for one in self.inputs.values() if isinstance(one.origin, bytes))
 
     @staticmethod
-    def of(digest: str, binding: Binding, private: frozenset[str], origin: str) -> Work:
-        """The work of a binding; `private` are inputs that are copied, `origin` names the tenant's store in keys."""
+    def of(digest: str, binding: Binding, memory: int, origin: str) -> Work:
+        """The work of a binding that needs `memory` bytes of a device; `origin` names the tenant's store in keys."""
         inputs: dict[str, Input] = {}
         places: list[dict[str, Any]] = []
         outputs: list[Output] = []
         inline: dict[str, BoundBuffer] = {}
-        memory = binding.device_bytes
         for buffer in binding.buffers.values():
             if buffer.source is not None:
                 one = _input(digest, buffer, origin)
                 inputs[one.key] = one
                 places.append({"buffer": buffer.name, "key": one.key, "size": one.size})
-                if buffer.name in private:
-                    memory += _aligned(buffer.nbytes)  # The cached contents beside the private copy.
             if isinstance(buffer.target, ObjectTarget):
                 target = buffer.target
                 outputs.append(Output(buffer, target.scheme, target.bucket, target.key, target.header, target.if_match))
@@ -149,7 +145,3 @@ def _input(digest: str, buffer: BoundBuffer, origin: str) -> Input:
 def render(buffer: BoundBuffer, data: str) -> Any:
     """The JSON value of an inline output that came as base64."""
     return buffer.render(base64.b64decode(data))
-
-
-def _aligned(size: int) -> int:
-    return -(-max(size, 1) // ALIGNMENT_BYTES) * ALIGNMENT_BYTES
