@@ -74,6 +74,15 @@ class Binder:
                     "and this step needs them equal",
                     where=pair.where,
                 )
+        for loop in manifest.checked_loops:
+            assert loop.until is not None
+            looked_at = buffers[loop.until.buffer]
+            if 0 in looked_at.shape:
+                raise CallerError(
+                    "shape_mismatch",
+                    f"{looked_at.name} has the shape {list(looked_at.shape)}: no element to compare",
+                    where=loop.until.where,
+                )
         self._check_inline_outputs(buffers)
         return Binding(self.call.params, self.symbols, buffers)
 
@@ -109,12 +118,12 @@ class Binder:
         return found
 
     def _inline(self, buffer: Buffer, value: InlineValue) -> _Input:
-        array = inline.decode(value.value, buffer.dtype, f"arguments.{buffer.name}")
+        array = inline.decode(value.value, buffer.dtype, self.call.where(buffer.name))
         layout = Layout(buffer.dtype, array.shape, 0, len(array.data))
         return _Input(layout, InlineSource(array.data), "its inline value")
 
     def _object(self, buffer: Buffer, ref: Reference) -> _Input:
-        where, label = f"arguments.{buffer.name}", str(ref)
+        where, label = self.call.where(buffer.name), str(ref)
         info = self.objects.get(ref.object_id)
         if info is None:
             raise CallerError("object_not_found", f"{label} does not exist", where=where)
@@ -250,7 +259,7 @@ class Binder:
         if nbytes > MAX_INLINE_BYTES:
             raise inline.too_large(
                 f"the output {buffer.name} has {nbytes} bytes",
-                f"arguments.{buffer.name}",
+                self.call.where(buffer.name),
                 "give it a reference, such as s3://bucket/key",
             )
         return InlineTarget(target.as_base64)
@@ -258,7 +267,7 @@ class Binder:
     # Messages
 
     def _where(self, buffer: Buffer) -> str:
-        return f"arguments.{buffer.name}" if buffer.file is None else f"{buffer.where}.from"
+        return self.call.where(buffer.name) if buffer.file is None else buffer.from_where
 
     def _values(self, *expressions: Expression) -> str:
         """` (m = 4, n = 3)` for the names in expressions."""

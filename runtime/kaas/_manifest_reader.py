@@ -8,12 +8,15 @@ from typing import cast
 from kaas import _yaml
 from kaas._graph_reader import GraphReader
 from kaas._names import Scope, check_unique
-from kaas._sections import Section, describe, place, read_expression
+from kaas._rename import check_renames
+from kaas._sections import Section, describe, is_bundle_path, place, read_expression
 from kaas._yaml import Node
-from kaas.dtypes import DType, find_dtype, parse_scalar
+from kaas.dtypes import find_dtype, parse_scalar
 from kaas.errors import AuthorError, CallerError
 from kaas.expressions import Expression
+from kaas.freshness import ALWAYS, PINNED, Freshness
 from kaas.manifest import Buffer, Dimension, Io, Manifest, Param
+from kaas.references import Reference
 from kaas.suggest import advise
 
 VERSION = 1
@@ -23,18 +26,14 @@ MAX_BUFFERS = 256
 _IO = ("in", "out", "inout", "temp", "const")
 _ACTION_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.@ -]{0,127}")
 
-_KEYS = ("kaas", "name", "description", "params", "buffers", "let", "graph")
+_KEYS = ("kaas", "name", "description", "params", "buffers", "let", "graph", "rename", "freshness")
 _LATER = {
-    "rename": "renaming a previous action's outputs (rename)",
-    "freshness": "choosing how fresh inputs must be (freshness)",
     "ack": "acknowledging before the store has the outputs (ack)",
-    "cubins": "cubins per architecture",
     "events": "mapping events to arguments (events)",
     "rights": "choosing whose store rights default references use (rights)",
 }
 _PARAM_KEYS = ("type", "default", "description")
-_BUFFER_KEYS = ("io", "dtype", "shape", "zero", "from", "description")
-_BUFFER_LATER = {"freshness": "choosing how fresh inputs must be (freshness)"}
+_BUFFER_KEYS = ("io", "dtype", "shape", "zero", "from", "freshness", "description")
 
 
 def read_manifest(data: bytes | str, filename: str) -> Manifest:
@@ -74,6 +73,8 @@ def read_manifest(data: bytes | str, filename: str) -> Manifest:
         symbols=scope.symbols,
         steps=steps,
         same_shapes=tuple(graph.same_shapes),
+        rename=_read_rename(top, params, buffers),
+        freshness=_read_freshness(top) or ALWAYS,
     )
 
 
@@ -106,7 +107,7 @@ def _plain(node: Node) -> object:
 
 
 def _read_buffer(name: str, section: Section) -> Buffer:
-    section.check_keys(_BUFFER_KEYS, _BUFFER_LATER)
+    section.check_keys(_BUFFER_KEYS)
     io = section.require("io", "io: in").value
     if io not in _IO:
         raise section.invalid(
@@ -129,6 +130,7 @@ def _read_buffer(name: str, section: Section) -> Buffer:
             f"zero clears a buffer before the first step, which would lose what this {io!r} buffer holds",
             "zero goes with out and temp",
         )
+    file, tensor, reference = _read_from(section, io)
     return Buffer(
         name=name,
         io=cast("Io", io),
@@ -136,9 +138,13 @@ def _read_buffer(name: str, section: Section) -> Buffer:
         shape=shape,
         dimensions=tuple(_dimension(expression) for expression in shape),
         zero=zero,
-        file=_read_from(section, io, dtype),
+        file=file,
         description=section.description(),
         where=section.where(),
+        tensor=tensor,
+        reference=reference,
+        from_where=section.where("from"),
+        freshness=_read_buffer_freshness(section, io),
     )
 
 
@@ -158,20 +164,51 @@ def _dimension(expression: Expression) -> Dimension:
         ) from None
 
 
-def _read_from(section: Section, io: str, dtype: DType) -> str | None:
+def _read_from(section: Section, io: str) -> tuple[str | None, str | None, Reference | None]:
+    """The bundled file, its tensor, and the reference that `from` names; at most one of the first and the last."""
     if "from" not in section.entries:
-        return None
+        return None, None, None
     if io != "const":
         raise section.invalid(
             "from",
             f"'from' fixes the contents of a buffer, and an {io!r} buffer's come from the call or the kernels",
             "declare io: const",
         )
-    reference = section.text("from", example="from: weights.npy", limit=1024)
-    if "://" in reference:
-        raise section.not_yet("from", "a const fixed to an object by the manifest (from: s3://...)")
-    if reference.lower().endswith(".safetensors") or ".safetensors#" in reference:
+    text = section.text("from", example="from: weights.npy", limit=2048)
+    if "://" in text:
+        try:
+            return None, None, Reference.parse(text, section.where("from"))
+        except CallerError as error:
+            raise section.invalid("from", error.message, error.hint) from None
+    if text.lower().endswith(".safetensors") or ".safetensors#" in text:
         raise section.not_yet("from", "the format safetensors")
-    if "\\" in reference or any(part in ("", ".", "..") for part in reference.split("/")):
-        raise section.invalid("from", f"{reference!r} is not a path inside the bundle", "for example weights.npy")
-    return reference
+    if not is_bundle_path(text):
+        raise section.invalid("from", f"{text!r} is not a path inside the bundle", "for example weights.npy")
+    return text, None, None
+
+
+def _read_freshness(section: Section) -> Freshness | None:
+    if "freshness" not in section.entries:
+        return None
+    node = section.entries["freshness"]
+    try:
+        return Freshness.parse(node.value)
+    except ValueError as reason:
+        raise section.invalid("freshness", f"{describe(node)} is no freshness", str(reason)) from None
+
+
+def _read_buffer_freshness(section: Section, io: str) -> Freshness | None:
+    freshness = _read_freshness(section)
+    if freshness is not None and io in ("out", "temp"):
+        raise section.invalid("freshness", f"{io!r} buffers have no contents from a store", "leave it out")
+    if io == "const" and freshness not in (None, PINNED):
+        raise section.invalid("freshness", f"a const is always pinned, never {freshness}", "declare io: in")
+    return freshness
+
+
+def _read_rename(top: Section, params: dict[str, Param], buffers: dict[str, Buffer]) -> dict[str, str]:
+    if "rename" not in top.entries or top.entries["rename"].value is None:
+        return {}
+    section = Section(top.entries["rename"], "rename", top.file, "'rename'")
+    plain = {incoming: node.value for incoming, node in section.entries.items()}
+    return check_renames(plain, params, buffers, section.invalid)

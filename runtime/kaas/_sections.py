@@ -180,6 +180,11 @@ def describe(node: Node) -> str:
     return shorten(value)
 
 
+def is_bundle_path(text: str) -> bool:
+    """Whether `text` can be the path of a file inside a bundle."""
+    return "\\" not in text and not any(part in ("", ".", "..") for part in text.split("/"))
+
+
 def check_name(name: str, what: str, where: str) -> None:
     """Check a name the author chose; raises `manifest_invalid` or `name_reserved`."""
     if not _NAME.fullmatch(name):

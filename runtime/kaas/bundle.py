@@ -17,6 +17,9 @@ from kaas.suggest import suggest
 ZIP = "application/zip"
 YAML = "application/yaml"
 
+#: What every cubin begins with: it is an ELF file.
+_ELF = b"\x7fELF"
+
 #: What a CUDA source may include: files of these suffixes belong to a bundle though the manifest does not name them.
 INCLUDABLE = frozenset({".cu", ".cuh", ".h", ".hh", ".hpp", ".hxx", ".inc", ".inl", ".c", ".cc", ".cpp"})
 
@@ -69,6 +72,7 @@ class Bundle:
             _manifest_of(read_directory(directory))
         manifest = Manifest.parse(path.read_bytes())
         named = {FILE_NAME, *(source.path for source in manifest.kernels if source.text is None)}
+        named.update(path for source in manifest.kernels for _, path in source.cubins)
         named.update(buffer.file for buffer in manifest.buffers.values() if buffer.file is not None)
         data = write_archive(
             read_directory(directory, lambda name: name in named or PurePosixPath(name).suffix in INCLUDABLE)
@@ -104,13 +108,25 @@ def _text_of(data: bytes) -> str:
 
 
 def _check_sources(manifest: Manifest, files: Mapping[str, bytes], content_type: str) -> None:
-    for source in manifest.kernels:
-        if source.text is None and source.path not in files:
-            where = next(step.where for step in manifest.kernel_steps if step.source == source)
-            raise _missing(source.path, f"{where}.source", files, content_type)
+    for step in manifest.kernel_steps:
+        source = step.source
+        if source.text is None and not source.compiled_only and source.path not in files:
+            raise _missing(source.path, step.place("source"), files, content_type)
+        for architecture, path in source.cubins:
+            where = step.place(f"cubins.{architecture}")
+            if path not in files:
+                raise _missing(path, where, files, content_type)
+            if not files[path].startswith(_ELF):
+                raise AuthorError(
+                    "bundle_invalid",
+                    f"{path!r} is no cubin: it does not begin as an ELF file does",
+                    where=where,
+                    hint=f"nvcc -cubin -arch={architecture} makes one"
+                    + ("" if source.compiled_only else f", and kaas build --arch {architecture} from the source"),
+                )
     for buffer in manifest.buffers.values():
         if buffer.file is not None and buffer.file not in files:
-            raise _missing(buffer.file, f"{buffer.where}.from", files, content_type)
+            raise _missing(buffer.file, buffer.from_where, files, content_type)
 
 
 def _missing(path: str, where: str, files: Mapping[str, bytes], content_type: str) -> AuthorError:
@@ -126,7 +142,7 @@ def _layouts(manifest: Manifest, files: Mapping[str, bytes]) -> Mapping[str, Lay
     for buffer in manifest.buffers.values():
         if buffer.file is None:
             continue
-        content, where = files[buffer.file], f"{buffer.where}.from"
+        content, where = files[buffer.file], buffer.from_where
         try:
             layout = format_of(buffer.file).read_layout(content, len(content), buffer.file, where)
         except CallerError as error:

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
+from kaas._rename import check_renames, merged, renamed
 from kaas._sections import RESERVED
 from kaas.dtypes import TypedScalar, parse_scalar, shorten
 from kaas.errors import CallerError
+from kaas.freshness import ALWAYS, PINNED, Freshness
 from kaas.manifest import Buffer, Manifest, Param
 from kaas.references import InlineValue, Reference, parse_input
-from kaas.suggest import suggest
+from kaas.suggest import advise, suggest
 
 #: Reserved arguments that change what a call means -> the one value that this release runs.
-_ONLY_VALUE: Mapping[str, Any] = {"rename": {}, "freshness": "always", "ack": "durable", "store": None}
+_ONLY_VALUE: Mapping[str, Any] = {"ack": "durable", "store": None}
 
 _MISSING = object()
 
@@ -34,12 +37,16 @@ class Call:
 
     `params` has every parameter, defaults filled in. `reads` says where each input's contents come from, `writes`
     where each output goes; an `inout` buffer is in both. `unknown` are the arguments the action does not have.
+    `freshness` has every buffer of `reads` that is a reference. `places` says where a buffer's value stands, for those
+    that are not arguments of the same name; see `where`.
     """
 
     params: Mapping[str, TypedScalar]
     reads: Mapping[str, Reference | InlineValue]
     writes: Mapping[str, Reference | InlineOutput]
     unknown: tuple[str, ...]
+    freshness: Mapping[str, Freshness] = field(default_factory=dict)
+    places: Mapping[str, str] = field(default_factory=dict)
 
     @staticmethod
     def parse(
@@ -57,6 +64,10 @@ class Call:
         """
         return _CallReader(manifest, arguments, activation_id, outputs_prefix).read()
 
+    def where(self, name: str) -> str:
+        """Where the value of a buffer or parameter stands, for an error's `where`."""
+        return self.places.get(name) or f"arguments.{name}"
+
     @property
     def objects(self) -> dict[str, Reference]:
         """The whole objects that binding needs to know about, by `Reference.object_id`."""
@@ -68,11 +79,13 @@ class _CallReader:
         self, manifest: Manifest, arguments: Mapping[str, Any], activation_id: str, outputs_prefix: str | None
     ) -> None:
         self.manifest = manifest
-        self.arguments = arguments
+        renames = _renames(manifest, arguments)
+        self.arguments = renamed(arguments, renames) if renames else arguments
         self.activation_id = activation_id
         self.outputs_prefix = outputs_prefix
         self.reads: dict[str, Reference | InlineValue] = {}
         self.writes: dict[str, Reference | InlineOutput] = {}
+        self.places = {target: f"arguments.{incoming}" for incoming, target in renames.items() if incoming in arguments}
 
     def read(self) -> Call:
         """The call."""
@@ -97,18 +110,24 @@ class _CallReader:
         for buffer in manifest.buffers.values():
             if buffer.io == "out":
                 self._output(buffer, arguments.get(buffer.name))
-            elif buffer.file is not None:
+            elif buffer.is_fixed:
                 self._refuse_fixed(buffer)
+                if buffer.reference is not None:
+                    self.reads[buffer.name] = buffer.reference
+                    self.places[buffer.name] = buffer.from_where
             elif buffer.io != "temp":
                 if buffer.name not in arguments:
                     raise self._input_missing(buffer.name, _WHAT[buffer.io], unknown)
                 if buffer.io == "inout":
                     self._inout(buffer, arguments[buffer.name])
                 else:
-                    self.reads[buffer.name] = parse_input(arguments[buffer.name], f"arguments.{buffer.name}")
+                    self.reads[buffer.name] = parse_input(arguments[buffer.name], self._where(buffer.name))
         if len(self.writes) > 1:
             self._refuse_shared_targets()
-        return Call(params, self.reads, self.writes, unknown)
+        return Call(params, self.reads, self.writes, unknown, self._freshness(), self.places)
+
+    def _where(self, name: str) -> str:
+        return self.places.get(name) or f"arguments.{name}"
 
     def _param(self, param: Param, unknown: tuple[str, ...]) -> TypedScalar:
         value = self.arguments.get(param.name, _MISSING)
@@ -122,7 +141,7 @@ class _CallReader:
             raise CallerError(
                 "argument_invalid",
                 f"parameter {param.name!r} is {param.dtype.name}: {reason}",
-                where=f"arguments.{param.name}",
+                where=self._where(param.name),
                 hint="numbers are not quoted in JSON" if isinstance(value, str) else None,
             ) from None
 
@@ -130,7 +149,10 @@ class _CallReader:
         hint = f"{'give a value' if 'parameter' in what else 'give a reference'} as argument {name!r}"
         if unknown:
             quoted = ", ".join(shorten(key) for key in unknown[:8])
-            hint = f"the call also has {quoted}, which the action does not know; {hint}"
+            hint = (
+                f"the call also has {quoted}, which the action does not know; {hint}, "
+                f'or rename one of them, such as "rename": {{{json.dumps(unknown[0][:60])}: "{name}"}}'
+            )
             if any(suggest(key, [name]) for key in unknown):
                 hint = f"the call also has {quoted}; was {name!r} meant?"
         return CallerError("input_missing", f"{what} {name!r} is not given", where=f"arguments.{name}", hint=hint)
@@ -139,13 +161,13 @@ class _CallReader:
         if buffer.name in self.arguments:
             raise CallerError(
                 "argument_invalid",
-                f"{buffer.name!r} is fixed by the action to its file {buffer.file!r}",
+                f"{buffer.name!r} is fixed by the action to {buffer.reference or f'its file {buffer.content!r}'}",
                 where=f"arguments.{buffer.name}",
                 hint="leave it out; an action without 'from' lets the caller bind a const",
             )
 
     def _output(self, buffer: Buffer, value: object) -> None:
-        where = f"arguments.{buffer.name}"
+        where = self._where(buffer.name)
         if value is None:
             self.writes[buffer.name] = self._default_target(buffer.name, where)
         elif value == "inline":
@@ -163,7 +185,7 @@ class _CallReader:
             )
 
     def _inout(self, buffer: Buffer, value: object) -> None:
-        where = f"arguments.{buffer.name}"
+        where = self._where(buffer.name)
         if isinstance(value, dict) and "base64" not in value:
             if "from" not in value or set(value) - {"from", "to"}:
                 raise CallerError(
@@ -215,8 +237,82 @@ class _CallReader:
                     raise CallerError(
                         "argument_invalid",
                         f"the outputs {other!r} and {name!r} both go to {target}",
-                        where=f"arguments.{name}",
+                        where=self._where(name),
                     )
+
+    # ***** freshness *****
+
+    def _freshness(self) -> dict[str, Freshness]:
+        """How fresh each reference must be: what the call says of it, else the buffer, else the action or the call."""
+        said = self.arguments.get("freshness", {})
+        named: dict[str, Freshness] = {}
+        everywhere: Freshness | None = None
+        if isinstance(said, dict):
+            named = {name: self._said_of(name, value) for name, value in said.items()}
+        else:
+            everywhere = _parse_freshness(said, "arguments.freshness")
+        found: dict[str, Freshness] = {}
+        for name, source in self.reads.items():
+            if not isinstance(source, Reference):
+                continue
+            buffer = self.manifest.buffers[name]
+            if buffer.io == "const":
+                found[name] = PINNED
+            elif self.writes.get(name) is source:
+                found[name] = self._in_place(buffer, named)
+            else:
+                found[name] = named.get(name) or everywhere or buffer.freshness or self.manifest.freshness
+        return found
+
+    def _said_of(self, name: str, value: object) -> Freshness:
+        where = f"arguments.freshness.{name[:80]}"
+        buffer = self.manifest.buffers.get(name)
+        if buffer is None or not buffer.is_read:
+            raise CallerError(
+                "argument_invalid",
+                f"{shorten(name)} is no input of the action",
+                where=where,
+                hint=advise(name, [one.name for one in self.manifest.buffers.values() if one.is_read], "inputs"),
+            )
+        freshness = _parse_freshness(value, where)
+        if buffer.io == "const" and freshness != PINNED:
+            raise CallerError("argument_invalid", f"{name!r} is const, so it is pinned, never {freshness}", where=where)
+        return freshness
+
+    def _in_place(self, buffer: Buffer, named: Mapping[str, Freshness]) -> Freshness:
+        said = named.get(buffer.name) or buffer.freshness or ALWAYS
+        if said != ALWAYS:
+            raise CallerError(
+                "argument_invalid",
+                f"{buffer.name!r} is changed in place, which is always done to the newest version, and "
+                f"{'the call' if buffer.name in named else 'the action'} says {said}",
+                where=f"arguments.freshness.{buffer.name}" if buffer.name in named else self._where(buffer.name),
+                hint='say where the result goes: {"from": ..., "to": ...}',
+            )
+        return ALWAYS
+
+
+def _renames(manifest: Manifest, arguments: Mapping[str, Any]) -> Mapping[str, str]:
+    if "rename" not in arguments:
+        return manifest.rename
+    said = arguments["rename"]
+
+    def refuse(incoming: str | None, message: str, hint: str | None) -> CallerError:
+        where = "arguments.rename" if incoming is None else f"arguments.rename.{incoming[:80]}"
+        return CallerError("argument_invalid", message, where=where, hint=hint)
+
+    if not isinstance(said, dict):
+        raise refuse(None, f"{shorten(said)} is no map of names", 'for example {"image": "x"}')
+    return merged(manifest.rename, check_renames(said, manifest.params, manifest.buffers, refuse))
+
+
+def _parse_freshness(value: object, where: str) -> Freshness:
+    try:
+        return Freshness.parse(value)
+    except ValueError as reason:
+        raise CallerError(
+            "argument_invalid", f"{shorten(value)} is no freshness", where=where, hint=str(reason)
+        ) from None
 
 
 def _target(text: str, where: str) -> Reference:

@@ -5,8 +5,8 @@ Every expression here is evaluated with the binding's symbols and parameters and
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from kaas.dtypes import TypedScalar
 from kaas.expressions import Expression, Names
@@ -20,9 +20,9 @@ class Source:
     `kaas.yaml:LINE`, and `first_line` the line of the manifest on which the text begins. `defines` are names and
     values in the preprocessor's own words, sorted.
 
-    `cubins` are compiled files of the bundle by architecture, (`sm_90`, path), sorted: they are taken in place of a
-    compile where one runs on the device. With `compiled_only` there is nothing to compile; `path` is then that of the
-    first of them.
+    `cubins` are compiled files of the bundle by architecture, (`sm_90`, path), the lowest first: they are taken in
+    place of a compile where one runs on the device. With `compiled_only` there is nothing to compile; `path` is then
+    that of the first of them.
     """
 
     path: str
@@ -69,7 +69,7 @@ class KernelStep:
 
     `kernel` is the source-level name, and the exact symbol where the source has cubins; `shared` the dynamic shared
     memory in bytes. `reads` and `writes` are the buffers among `args` of which the author says so; both are None where
-    the signature alone tells.
+    the signature alone tells. `places` says where the step's parts stand; see `place`.
     """
 
     kernel: str
@@ -82,6 +82,11 @@ class KernelStep:
     where: str
     reads: frozenset[str] | None = None
     writes: frozenset[str] | None = None
+    places: Mapping[str, str] = field(default_factory=dict, compare=False, repr=False)
+
+    def place(self, part: str) -> str:
+        """Where a part stands, `kaas.yaml:14 graph[0].args[2]` for `args[2]`; it may have been left out."""
+        return self.places.get(part) or f"{self.where}.{part}"
 
 
 @dataclass(frozen=True)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Literal
 
 from kaas.dtypes import DType, TypedScalar
 from kaas.expressions import Expression
+from kaas.freshness import ALWAYS, Freshness
 from kaas.graph import CopyStep, FillStep, KernelStep, RepeatStep, Source, Step, walk
+from kaas.references import Reference
 
 Io = Literal["in", "out", "inout", "temp", "const"]
 
@@ -35,7 +37,9 @@ class Buffer:
     """An array on the device, C-contiguous.
 
     `shape` is what the author wrote, `dimensions` the same sorted by kind. `zero` clears it before the first step.
-    `file` is the bundled file that a `const` is bound to, None if the caller binds it.
+    A `const` that the action binds has the bundled `file`, and of it the `tensor` if it is a safetensors file, or the
+    `reference` of an object, and `from_where` says where that stands; without both the caller binds it. `freshness`
+    is None where the manifest's default holds.
     """
 
     name: str
@@ -47,6 +51,20 @@ class Buffer:
     file: str | None
     description: str
     where: str
+    tensor: str | None = None
+    reference: Reference | None = None
+    from_where: str = ""
+    freshness: Freshness | None = None
+
+    @property
+    def is_fixed(self) -> bool:
+        """Whether the action binds it, so that a call cannot."""
+        return self.file is not None or self.reference is not None
+
+    @property
+    def content(self) -> str | None:
+        """The bundled contents it is bound to: `file`, or `file#tensor`. The key of `Bundle.layouts`."""
+        return self.file if self.tensor is None else f"{self.file}#{self.tensor}"
 
     @property
     def is_read(self) -> bool:
@@ -78,7 +96,8 @@ class Manifest:
     """One kernel action, checked as far as it can be without data. Manifests compare by identity.
 
     `let` keeps the order written, in which each may use those before it. `symbols` are the names that the shapes of
-    inputs give a value to.
+    inputs give a value to. `rename` maps a call's arguments to the buffers and parameters they are meant for;
+    `freshness` is that of every reference of which neither its buffer nor the call says more.
     """
 
     name: str
@@ -89,6 +108,8 @@ class Manifest:
     symbols: tuple[str, ...]
     steps: tuple[Step, ...]
     same_shapes: tuple[SameShape, ...]
+    rename: Mapping[str, str] = field(default_factory=dict)
+    freshness: Freshness = ALWAYS
 
     @staticmethod
     def parse(data: bytes | str, filename: str = FILE_NAME) -> Manifest:
@@ -103,8 +124,8 @@ class Manifest:
 
     @cached_property
     def inputs(self) -> tuple[Buffer, ...]:
-        """The buffers a call gives contents to: `in`, `inout`, and `const` without a bundled file."""
-        return tuple(buffer for buffer in self.buffers.values() if buffer.is_read and buffer.file is None)
+        """The buffers a call gives contents to: `in`, `inout`, and a `const` that the action does not bind."""
+        return tuple(buffer for buffer in self.buffers.values() if buffer.is_read and not buffer.is_fixed)
 
     @cached_property
     def outputs(self) -> tuple[Buffer, ...]:
@@ -117,6 +138,11 @@ class Manifest:
         return tuple(step for step in walk(self.steps) if isinstance(step, KernelStep))
 
     @cached_property
+    def checked_loops(self) -> tuple[RepeatStep, ...]:
+        """The loops with an `until` in the order written: that of `stats.rounds`."""
+        return tuple(step for step in walk(self.steps) if isinstance(step, RepeatStep) and step.until is not None)
+
+    @cached_property
     def kernels(self) -> Mapping[Source, tuple[str, ...]]:
         """The kernels that each source serves: the units of compiling, in the order written."""
         units: dict[Source, dict[str, None]] = {}
@@ -124,15 +150,27 @@ class Manifest:
             units.setdefault(step.source, {})[step.kernel] = None
         return {source: tuple(names) for source, names in units.items()}
 
+    def place_of(self, source: Source, kernel: str | None = None) -> str:
+        """Where `kernel` of `source` is first asked for; without `kernel`, where the source is."""
+        for step in self.kernel_steps:
+            if step.source == source and kernel in (None, step.kernel):
+                return step.place("kernel" if kernel is not None else "source")
+        raise KeyError(source.path)
+
     @cached_property
     def written(self) -> frozenset[str]:
-        """The buffers that a fill, a copy or a swap may change; what kernels write, their signatures say."""
+        """The buffers that a fill, a copy, a swap or a kernel's `writes` may change.
+
+        What a kernel without `reads` and `writes` changes, its signature says.
+        """
         names: set[str] = set()
         for step in walk(self.steps):
-            if isinstance(step, FillStep):
+            if isinstance(step, KernelStep):
+                names.update(step.writes or ())
+            elif isinstance(step, FillStep):
                 names.add(step.buffer)
             elif isinstance(step, CopyStep):
                 names.add(step.target)
-            elif isinstance(step, RepeatStep) and step.swap:
+            elif step.swap:
                 names.update(step.swap)
         return frozenset(names)

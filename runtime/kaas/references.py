@@ -41,6 +41,7 @@ class Reference:
     """One object, or a byte range of it. For `file`, `bucket` is empty and `key` the absolute path.
 
     `offset` and `size` are None where the reference names the whole object; a range without `size` goes to the end.
+    `tensor` is the one meant of a safetensors file, None for all other objects.
     """
 
     scheme: Scheme
@@ -49,6 +50,7 @@ class Reference:
     version: str | None = None
     offset: int | None = None
     size: int | None = None
+    tensor: str | None = None
 
     @staticmethod
     def parse(text: str, where: str) -> Reference:

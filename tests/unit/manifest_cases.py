@@ -40,12 +40,13 @@ params:
   flag: {type: bool, default: true}
   worst: {type: float64, default: nan}
 buffers:
-  x: {io: in, dtype: float32, shape: [n, 2], description: pairs}
+  x: {io: in, dtype: float32, shape: [n, 2], description: pairs, freshness: pinned}
   w: {io: const, dtype: float32, shape: [n]}
   s: {io: inout, dtype: float32, shape: [half]}
   z: {io: out, dtype: float32, shape: [n, 2], zero: true}
   t: {io: temp, dtype: float32, shape: [n, "1 + 1"]}
   v: {io: out, dtype: bool, shape: []}
+  m: {io: const, dtype: int16, shape: [n, 1], from: s3://data/m.npy, freshness: pinned}
 let:
   half: n // 2
   scale: 1 / sqrt(half + 1)
@@ -74,8 +75,26 @@ graph:
         - repeat:
             times: k + 1
             as: inner
+            until: {buffer: t, below: a / 2, every: k + 1}
             steps:
               - fill: {buffer: t, value: k * inner}
+  - kernel: _Z3gemPKfPf
+    source: src/gem.cu
+    cubins: {sm_100: bin/gem.sm_100.cubin, sm_90: bin/gem.sm_90.cubin}
+    grid: [1]
+    block: [256]
+    args: [x, t]
+    reads: [x, t]
+    writes: [t]
+  - kernel: raw
+    cubins: {sm_80: bin/raw.cubin}
+    grid: [65536, 1]
+    block: [1024]
+    args: [m, {buffer: v}]
+    reads: [m]
+    writes: [v]
+rename: {image: x, factor: a}
+freshness: max_age=2.5
 """
 
 _VALUES = st.one_of(
@@ -88,7 +107,21 @@ _VALUES = st.one_of(
     st.lists(st.sampled_from(["n", "x", 1, None, [1]]), max_size=4),
     st.dictionaries(st.sampled_from(["buffer", "offset", "from", "to", "value", "times", "steps"]), st.integers()),
 )
-_KEYS = st.sampled_from(["zero", "until", "grid", "texture", "_x", "kernel", "description", "rename"])
+_KEYS = st.sampled_from(
+    [
+        "zero",
+        "until",
+        "grid",
+        "texture",
+        "_x",
+        "kernel",
+        "description",
+        "rename",
+        "freshness",
+        "reads",
+        "cubins",
+    ]
+)
 
 
 @st.composite

@@ -97,10 +97,16 @@ def test_everything_survives_the_way_to_another_process() -> None:
         "worst": "nan",
         "c": [0, "inf"],
     }
-    objects = {"x.npy": stored((5, 2)), "w?versionId=v1": raw(100), "s.npy": stored((2,), etag="es")}
+    objects = {
+        "x.npy": stored((5, 2)),
+        "w?versionId=v1": raw(100),
+        "s.npy": stored((2,), etag="es"),
+        "m.npy": stored((5, 1), "int16", etag="em"),
+    }
     binding = bound(FULL, arguments, objects)
     assert binding.symbols == {"n": 5, "half": 2, "scale": 1 / math.sqrt(3)}
     assert binding.buffers["w"].source == ObjectSource("s3", "data", "w", "r", "v1", 8, 20)
+    assert binding.buffers["m"].source == ObjectSource("s3", "data", "m.npy", "em", None, 128, 10)
     assert binding.buffers["z"].target == InlineTarget(as_base64=False)
     assert binding.buffers["v"].shape == ()
     again = Binding.from_json(json.loads(json.dumps(binding.to_json(), allow_nan=False)))

@@ -102,7 +102,7 @@ def test_refusals(data: bytes, code: str, part: str, hint: str | None) -> None:
 def test_the_place_of_a_missing_source() -> None:
     with pytest.raises(AuthorError) as caught:
         Bundle.open(SAXPY.encode())
-    assert caught.value.where == "kaas.yaml:11 graph[0].source"
+    assert caught.value.where == "kaas.yaml:12 graph[0].source"
 
 
 def test_over_the_limit() -> None:
@@ -140,7 +140,52 @@ def test_a_const_whose_file_is_wrong(files: dict[str, bytes], code: str, part: s
     assert caught.value.where == "kaas.yaml:8 buffers.y.from"
 
 
+EVERYTHING = {
+    "kaas.yaml": FULL.encode(),
+    "src/pairs.cu": b"",
+    "src/gem.cu": b"",
+    "bin/gem.sm_90.cubin": b"\x7fELF 90",
+    "bin/gem.sm_100.cubin": b"\x7fELF 100",
+    "bin/raw.cubin": b"\x7fELF 80",
+}
+
+
+def test_packing_takes_cubins(tmp_path: Path) -> None:
+    for path, content in {**EVERYTHING, "bin/other.cubin": b"\x7fELF"}.items():
+        (tmp_path / path).parent.mkdir(exist_ok=True)
+        (tmp_path / path).write_bytes(content)
+    assert dict(Bundle.open(Bundle.pack(tmp_path)).files) == EVERYTHING
+
+
+@pytest.mark.parametrize(
+    ("path", "content", "code", "where", "part", "hint"),
+    [
+        ("bin/raw.cubin", None, "source_missing", "58 graph[6].cubins.sm_80", "'bin/raw.cubin' is not in", ".cubin"),
+        ("bin/raw.cubin", b"", "bundle_invalid", "58 graph[6].cubins.sm_80", "does not begin as an ELF", "nvcc -cubin"),
+        ("bin/gem.sm_100.cubin", b"//", "bundle_invalid", "51 graph[5].cubins.sm_100", "is no cubin", "--arch sm_100"),
+        ("src/gem.cu", None, "source_missing", "50 graph[5].source", "'src/gem.cu' is not in the bundle", None),
+    ],
+)
+def test_cubins_are_looked_at(
+    path: str, content: bytes | None, code: str, where: str, part: str, hint: str | None
+) -> None:
+    files = {**EVERYTHING, path: content}
+    with pytest.raises(AuthorError) as caught:
+        Bundle.open(write_archive({name: data for name, data in files.items() if data is not None}))
+    assert (caught.value.code, caught.value.where) == (code, f"kaas.yaml:{where}")
+    assert part in caught.value.message
+    if hint is not None:
+        assert hint in (caught.value.hint or "")
+
+
+def test_a_text_has_no_cubins() -> None:
+    with pytest.raises(AuthorError) as caught:
+        Bundle.open(SAXPY.replace("source: saxpy.cu", "cubins: {sm_90: a.cubin}\n    writes: [x, y, z]").encode())
+    assert caught.value.code == "source_missing"
+    assert caught.value.where == "kaas.yaml:12 graph[0].cubins.sm_90"
+
+
 def test_the_full_example_packs() -> None:
-    bundle = Bundle.open(write_archive({"kaas.yaml": FULL.encode(), "src/pairs.cu": b""}))
-    assert len(bundle.manifest.kernels) == 2
+    bundle = Bundle.open(write_archive(EVERYTHING))
+    assert len(bundle.manifest.kernels) == 4
     assert isinstance(bundle.manifest, Manifest)

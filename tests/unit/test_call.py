@@ -12,6 +12,7 @@ from manifest_cases import FULL, SAXPY
 from kaas.call import Call, InlineOutput
 from kaas.dtypes import TypedScalar
 from kaas.errors import CallerError
+from kaas.freshness import ALWAYS
 from kaas.manifest import Manifest
 from kaas.references import InlineValue, Reference
 
@@ -35,6 +36,7 @@ def test_a_call() -> None:
         reads={"x": ref("s3://data/x.npy"), "y": InlineValue([1, 2])},
         writes={"z": ref("s3://out/z.npy")},
         unknown=(),
+        freshness={"x": ALWAYS},
     )
     assert call.objects == {"s3://data/x.npy": ref("s3://data/x.npy")}
 
@@ -102,7 +104,9 @@ def test_what_is_not_the_actions_is_set_aside() -> None:
 
 
 def test_defaults_of_reserved_arguments_may_be_said() -> None:
-    assert parse({**GOOD, "ack": "durable", "freshness": "always", "rename": {}, "store": None}).unknown == ()
+    call = parse({**GOOD, "ack": "durable", "freshness": "always", "rename": {}, "store": None})
+    assert call.unknown == ()
+    assert call.freshness == {"x": ALWAYS}
 
 
 S = {"x": 1, "w": 1, "outputs": "s3://out"}
@@ -129,7 +133,6 @@ S = {"x": 1, "w": 1, "outputs": "s3://out"}
         ("saxpy", {"x": 1, "y": 1, "outputs": 5}, "reference_invalid", "outputs", "no prefix", "s3://bucket/results"),
         ("saxpy", {"x": 1, "y": 1, "outputs": "s3://a?b"}, "reference_invalid", "outputs", "no prefix", "s3://bucket"),
         ("saxpy", {"x": 1, "y": 1, "outputs": "out"}, "reference_invalid", "outputs", "no prefix", "s3://bucket"),
-        ("saxpy", {**GOOD, "rename": {"a": "b"}}, "not_supported_yet", "rename", "'rename'", "leave it out"),
         ("saxpy", {**GOOD, "ack": "device"}, "not_supported_yet", "ack", "'device'", "'durable'"),
         ("saxpy", {**GOOD, "store": {}}, "not_supported_yet", "store", "'store'", "leave it out"),
         ("full", {**S, "s": "s3://data/s?offset=1"}, "argument_invalid", "s", "changed in place", '"to"'),

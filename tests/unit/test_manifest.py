@@ -11,6 +11,7 @@ from manifest_refusals import BROKEN
 from kaas.dtypes import TypedScalar
 from kaas.errors import AuthorError
 from kaas.expressions import Expression
+from kaas.freshness import ALWAYS, PINNED, Freshness
 from kaas.graph import (
     BufferArg,
     CopyStep,
@@ -20,9 +21,11 @@ from kaas.graph import (
     ParamArg,
     RepeatStep,
     Source,
+    Until,
     ValueArg,
 )
 from kaas.manifest import Manifest, SameShape
+from kaas.references import Reference
 
 
 def expression(text: str) -> Expression:
@@ -67,7 +70,7 @@ def test_every_feature() -> None:
     assert manifest.buffers["v"].dimensions == ()
     assert manifest.buffers["z"].zero
     assert list(manifest.let) == ["half", "scale"]
-    pairs, fill, fill_bool, copy, loop = manifest.steps
+    pairs, fill, fill_bool, copy, loop, gem, raw = manifest.steps
     assert isinstance(pairs, KernelStep)
     assert pairs.source == Source("src/pairs.cu", defines=(("FAST", "1"), ("NAME", "float"), ("TILE", "16")))
     assert pairs.args[6:] == (NullArg(), BufferArg("x", expression("half*4")), BufferArg("w"))
@@ -75,22 +78,40 @@ def test_every_feature() -> None:
     assert fill.evaluate({"a": 1.5}) == TypedScalar("float32", 3.0)
     assert isinstance(fill_bool, FillStep)
     assert fill_bool.evaluate({}) == TypedScalar("bool", True)
-    assert copy == CopyStep("t", "z", "kaas.yaml:30 graph[3].copy")
+    assert copy == CopyStep("t", "z", "kaas.yaml:31 graph[3].copy")
     assert isinstance(loop, RepeatStep)
     assert (loop.times, loop.index, loop.swap) == (expression("iters"), "k", ("z", "t"))
     step, inner = loop.steps
     assert isinstance(step, KernelStep)
-    assert step.source.path == "kaas.yaml:37"
-    assert step.source.first_line == 38
+    assert step.source.path == "kaas.yaml:38"
+    assert step.source.first_line == 39
     assert step.source.text == 'extern "C" __global__ void step(const float* x, float* t, int k) {}\n'
-    assert step.where == "kaas.yaml:36 graph[4].repeat.steps[0]"
+    assert step.where == "kaas.yaml:37 graph[4].repeat.steps[0]"
     assert isinstance(inner, RepeatStep)
     assert inner.index == "inner"
-    assert [kernel.kernel for kernel in manifest.kernel_steps] == ["ns::pairs<float, 2>", "step"]
+    assert inner.until == Until(
+        "t", expression("a / 2"), expression("k + 1"), "kaas.yaml:46 graph[4].repeat.steps[1].repeat.until"
+    )
+    assert manifest.checked_loops == (inner,)
+    assert isinstance(gem, KernelStep)
+    cubins = (("sm_90", "bin/gem.sm_90.cubin"), ("sm_100", "bin/gem.sm_100.cubin"))
+    assert gem.source == Source("src/gem.cu", cubins=cubins)
+    assert (gem.reads, gem.writes) == ({"x", "t"}, {"t"})
+    assert isinstance(raw, KernelStep)
+    assert raw.source == Source("bin/raw.cubin", cubins=(("sm_80", "bin/raw.cubin"),), compiled_only=True)
+    assert (pairs.reads, pairs.writes) == (None, None)
+    assert manifest.buffers["m"].reference == Reference("s3", "data", "m.npy")
+    assert manifest.buffers["m"].from_where == "kaas.yaml:17 buffers.m.from"
+    assert [buffer.name for buffer in manifest.inputs] == ["x", "w", "s"]
+    assert [buffer.freshness for buffer in manifest.inputs] == [PINNED, None, None]
+    assert manifest.freshness == Freshness("max_age", 2.5)
+    assert manifest.rename == {"image": "x", "factor": "a"}
+    names = [kernel.kernel for kernel in manifest.kernel_steps]
+    assert names == ["ns::pairs<float, 2>", "step", "_Z3gemPKfPf", "raw"]
     assert manifest.written == {"z", "t", "v"}
     assert manifest.same_shapes == (
-        SameShape("t", "z", "kaas.yaml:30 graph[3].copy.to"),
-        SameShape("z", "t", "kaas.yaml:34 graph[4].repeat.swap"),
+        SameShape("t", "z", "kaas.yaml:31 graph[3].copy.to"),
+        SameShape("z", "t", "kaas.yaml:35 graph[4].repeat.swap"),
     )
 
 
@@ -101,6 +122,74 @@ def test_sources_are_units_of_compiling() -> None:
         Source("saxpy.cu"): ("saxpy", "other"),
         Source("saxpy.cu", defines=(("T", "2"),)): ("saxpy",),
     }
+
+
+def test_the_parts_of_a_launch_have_places() -> None:
+    text = SAXPY.replace(
+        "args: [a, x, y, z, int32(n)]", "args:\n      - a\n      - x\n      - y\n      - z\n      - int32(n)"
+    )
+    manifest = Manifest.parse(text)
+    (step,) = manifest.kernel_steps
+    assert step.place("source") == "kaas.yaml:12 graph[0].source"
+    assert step.place("args[2]") == "kaas.yaml:18 graph[0].args[2]"
+    assert step.place("shared") == "kaas.yaml:11 graph[0].shared"
+    assert manifest.place_of(step.source) == "kaas.yaml:12 graph[0].source"
+    assert manifest.place_of(step.source, "saxpy") == "kaas.yaml:11 graph[0].kernel"
+    with pytest.raises(KeyError):
+        manifest.place_of(step.source, "other")
+
+
+def test_what_kernels_declare_counts_as_written() -> None:
+    manifest = Manifest.parse(SAXPY + "    reads: [x, y]\n    writes: [z]\n")
+    assert manifest.written == {"z"}
+    (step,) = manifest.kernel_steps
+    assert (step.reads, step.writes) == ({"x", "y"}, {"z"})
+    one_list = Manifest.parse(SAXPY + "    writes: [x, y, z]\n").kernel_steps[0]
+    assert (one_list.reads, one_list.writes) == (frozenset(), {"x", "y", "z"})
+
+
+def test_a_compiled_kernel_without_buffers_need_not_say_what_it_writes() -> None:
+    text = "kaas: 1\nname: e\ngraph: [{kernel: e, cubins: {sm_90: e.cubin}, grid: [1], block: [1]}]\n"
+    (step,) = Manifest.parse(text).kernel_steps
+    assert (step.reads, step.writes) == (frozenset(), frozenset())
+
+
+def test_defaults() -> None:
+    manifest = Manifest.parse(SAXPY)
+    assert manifest.freshness == ALWAYS
+    assert manifest.rename == {}
+    assert manifest.checked_loops == ()
+    assert manifest.buffers["x"].freshness is None
+    loop = "  - repeat: {times: 1, until: {buffer: z, below: a}, steps: [{fill: {buffer: z, value: 0}}]}\n"
+    (checked,) = Manifest.parse(SAXPY + loop).checked_loops
+    assert checked.until is not None
+    assert checked.until.every.integer({}) == 1
+
+
+@pytest.mark.parametrize(
+    ("buffer", "part"),
+    [
+        ("{io: temp, dtype: complex64, shape: [1]}", "complex numbers have no order"),
+        ("{io: temp, dtype: float32, shape: [n, 0]}", "no element to compare: its shape is [n, 0]"),
+    ],
+)
+def test_loops_end_by_an_element_that_can_be_compared(buffer: str, part: str) -> None:
+    loop = "  - repeat: {times: 1, until: {buffer: e, below: a}, steps: [{fill: {buffer: z, value: 0}}]}\n"
+    text = SAXPY.replace("graph:", f"  e: {buffer}\ngraph:") + loop
+    with pytest.raises(AuthorError) as caught:
+        Manifest.parse(text)
+    assert caught.value.code == "manifest_invalid"
+    assert part in caught.value.message
+    assert caught.value.where == "kaas.yaml:17 graph[1].repeat.until.buffer"
+
+
+def test_a_bundle_has_so_many_cubins_and_names() -> None:
+    cubins = ", ".join(f"sm_{number}: e.cubin" for number in range(10, 43))
+    with pytest.raises(AuthorError, match="33 cubins; 1 to 32"):
+        Manifest.parse(SAXPY.replace("source: saxpy.cu", f"cubins: {{{cubins}}}"))
+    renames = ", ".join(f"x{number}: x" for number in range(257))
+    with pytest.raises(AuthorError, match="257 names; at most 256"):
+        Manifest.parse(f"{SAXPY}rename: {{{renames}}}\n")
 
 
 def test_manifests_are_frozen_and_compare_by_identity() -> None:

@@ -15,7 +15,7 @@ from jsonschema import Draft202012Validator
 from manifest_cases import FULL, SAXPY, damaged_trees, plain
 from manifest_refusals import BROKEN
 
-from kaas import _graph_reader, _manifest_reader, _yaml
+from kaas import _graph_reader, _kernel_reader, _manifest_reader, _yaml
 from kaas._sections import RESERVED
 from kaas.dtypes import DTYPES
 from kaas.errors import AuthorError
@@ -60,7 +60,11 @@ def test_what_the_parser_takes_the_schema_takes(text: str) -> None:
 
 
 #: Where rules stand that a schema cannot say: they compare values with types and buffers that stand elsewhere.
-_BEYOND = ("default", "args[0]", "fill.buffer", "fill.value", "copy.to", "swap")
+_BEYOND = (
+    *("default", "args[0]", "fill.buffer", "fill.value", "copy.to", "swap"),
+    *("block", "block[0]", "block[2]", "threads[1]", "grid[0]", "grid[1]", "shared", "offset", "times", "every"),
+    *("reads", "reads[1]", "writes", "graph[6]", "rename.image", "rename.factor", "from", "freshness"),
+)
 
 
 @pytest.mark.parametrize("case", BROKEN, ids=[f"{case[3]}-{case[1][:30]}" for case in BROKEN])
@@ -90,9 +94,9 @@ def _keys(name: str) -> tuple[set[str], set[str]]:
     [
         ("", _manifest_reader._KEYS, _manifest_reader._LATER),
         ("param", _manifest_reader._PARAM_KEYS, ()),
-        ("buffer", _manifest_reader._BUFFER_KEYS, _manifest_reader._BUFFER_LATER),
-        ("kernel", _graph_reader._KERNEL_KEYS, _graph_reader._KERNEL_LATER),
-        ("repeat", _graph_reader._REPEAT_KEYS, _graph_reader._REPEAT_LATER),
+        ("buffer", _manifest_reader._BUFFER_KEYS, ()),
+        ("kernel", _kernel_reader.KEYS, ()),
+        ("repeat", _graph_reader._REPEAT_KEYS, ()),
     ],
 )
 def test_the_keys_are_the_parsers(name: str, known: tuple[str, ...], later: dict[str, str]) -> None:

@@ -75,7 +75,7 @@ def _check_outputs(bundle: Bundle, files: Mapping[str, Path]) -> None:
 def _check_inputs(bundle: Bundle, values: Mapping[str, Any]) -> None:
     """A call may carry what the action does not know, since sequences do; on a command line it is a slip."""
     manifest = bundle.manifest
-    inputs = [buffer.name for buffer in manifest.buffers.values() if buffer.is_read and buffer.file is None]
+    inputs = [buffer.name for buffer in manifest.inputs]
     known = [*inputs, *manifest.params]
     for name in values:
         if name in known:
