@@ -11,7 +11,7 @@ from kaas.errors import KaasError
 from kaas_pool.limits import Limits
 from kaas_pool.operations import Copy, Fill, Launch, Loop, Varying
 from kaas_pool.plan import Plan, PlanCache, private_copies
-from kaas_pool.workspace import WORKSPACE, charge
+from kaas_pool.workspace import charge
 
 AXPY = "  - {kernel: axpy, source: a.cu, threads: [n], block: [256], args: [a, x, z, int32(n)]}\n"
 

@@ -21,7 +21,13 @@ name: shift
 buffers:
   x: {io: in, dtype: float32, shape: [n]}
   y: {io: out, dtype: float32, shape: [n]}
+  t: {io: temp, dtype: float32, shape: [1000 * n], zero: true}
+  u: {io: temp, dtype: float32, shape: [1000 * n], zero: true}
+  v: {io: temp, dtype: float32, shape: [1000 * n]}
+  unused: {io: temp, dtype: float32, shape: [n]}
 graph:
+  - {copy: {from: t, to: u}}
+  - {fill: {buffer: v, value: 1}}
   - kernel: shift
     source: shift.cu
     threads: [n]
@@ -40,6 +46,7 @@ def test_an_input_that_a_kernel_may_write_is_counted_twice(parameter: str, copie
     bundle = OpenedBundle("sha256:" + "0" * 64, manifest, MANIFEST, {}, {target: compiled})
     call = Call.parse(manifest, {"x": "s3://data/x.raw", "y": "s3://data/y.npy"}, activation_id="a")
     binding = bind(manifest, call, {name: ObjectInfo("e", 4096, b"") for name in call.objects}, {})
-    work = Work.of(bundle.digest, binding, bundle.private_copies(), "store")
-    assert work.memory == (2 + copies) * 4096
+    work = Work.of(bundle.digest, binding, bundle.device_bytes(binding), "store")
+    # `v` lies where `t` or `u` lay.
+    assert work.memory == (2 + copies) * 4096 + 2 * 1000 * 4096
     assert work.memory == Plan.build(manifest, binding, signatures_of(compiled), Limits()).device_bytes
