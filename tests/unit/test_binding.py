@@ -334,6 +334,31 @@ def test_swapped_buffers_of_unequal_shapes() -> None:
     assert "repeat.swap" in (caught.value.where or "")
 
 
+def test_a_const_of_the_store_that_does_not_fit_is_named_in_the_manifest() -> None:
+    manifest = action(
+        "  x: {io: in, dtype: int8, shape: [n]}\n  w: {io: const, dtype: int8, shape: [n], from: s3://data/w.npy}"
+    )
+    objects = {"w.npy": stored((2,), "int8")}
+    with pytest.raises(CallerError, match=r"n is 2 in w \(s3://data/w\.npy\) and 3 in x") as caught:
+        bound(manifest, {"x": [1, 2, 3]}, objects)
+    assert caught.value.where == "kaas.yaml:7 buffers.w.from"
+    with pytest.raises(CallerError, match="does not exist") as caught:
+        bound(manifest, {"x": [1, 2, 3]})
+    assert (caught.value.code, caught.value.where) == ("object_not_found", "kaas.yaml:7 buffers.w.from")
+    with pytest.raises(CallerError, match="holds float32") as caught:
+        bound(manifest, {"x": [1, 2]}, {"w.npy": stored((2,))})
+    assert (caught.value.code, caught.value.where) == ("dtype_mismatch", "kaas.yaml:7 buffers.w.from")
+
+
+def test_a_loop_ends_by_an_element_that_there_is() -> None:
+    loop = "[{repeat: {times: 3, until: {buffer: x, below: 1}, steps: [{fill: {buffer: x, value: 0}}]}}]"
+    manifest = action("  x: {io: in, dtype: int8, shape: [n]}", steps=loop)
+    assert bound(manifest, {"x": [1]}).buffers["x"].nbytes == 1
+    with pytest.raises(CallerError, match=r"x has the shape \[0\]: no element to compare") as caught:
+        bound(manifest, {"x": []})
+    assert (caught.value.code, caught.value.where) == ("shape_mismatch", "kaas.yaml:7 graph[0].repeat.until")
+
+
 def test_a_bundled_const_that_does_not_fit_is_named_in_the_manifest() -> None:
     manifest = action("  x: {io: in, dtype: int8, shape: [n]}\n  w: {io: const, dtype: int8, shape: [n], from: w.npy}")
     with pytest.raises(CallerError, match=r"n is 2 in w \(w\.npy\) and 3 in x") as caught:

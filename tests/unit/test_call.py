@@ -12,7 +12,7 @@ from manifest_cases import FULL, SAXPY
 from kaas.call import Call, InlineOutput
 from kaas.dtypes import TypedScalar
 from kaas.errors import CallerError
-from kaas.freshness import ALWAYS
+from kaas.freshness import ALWAYS, PINNED
 from kaas.manifest import Manifest
 from kaas.references import InlineValue, Reference
 
@@ -169,6 +169,18 @@ def test_a_const_fixed_by_the_action_cannot_be_given() -> None:
     assert caught.value.code == "argument_invalid"
 
 
+def test_a_const_bound_to_an_object_by_the_action() -> None:
+    manifest = Manifest.parse(SAXPY.replace("y: {io: in, ", "y: {io: const, from: s3://data/y.npy?versionId=7,"))
+    call = parse({"x": 1, "z": "inline"}, manifest)
+    assert call.reads["y"] == ref("s3://data/y.npy?versionId=7")
+    assert call.objects == {"s3://data/y.npy?versionId=7": ref("s3://data/y.npy?versionId=7")}
+    assert call.freshness == {"y": PINNED}
+    assert call.where("y") == "kaas.yaml:8 buffers.y.from"
+    with pytest.raises(CallerError, match=r"fixed by the action to s3://data/y\.npy\?versionId=7") as caught:
+        parse({**GOOD}, manifest)
+    assert (caught.value.code, caught.value.where) == ("argument_invalid", "arguments.y")
+
+
 _JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8) | st.just("s3://data/k"),
     lambda parts: st.lists(parts, max_size=3) | st.dictionaries(st.sampled_from(["from", "to", "base64"]), parts),
@@ -176,7 +188,10 @@ _JSON = st.recursive(
 )
 
 
-@given(st.dictionaries(st.sampled_from([*EVERYTHING.buffers, *EVERYTHING.params, "outputs", "ack", "q"]), _JSON))
+_ARGUMENTS = [*EVERYTHING.buffers, *EVERYTHING.params, "outputs", "ack", "rename", "freshness", "image", "q"]
+
+
+@given(st.dictionaries(st.sampled_from(_ARGUMENTS), _JSON))
 def test_any_arguments_are_read_or_refused(arguments: dict[str, Any]) -> None:
     try:
         parse({"x": 1, "w": 1, "s": "s3://data/s", "outputs": "s3://out", **arguments}, EVERYTHING)

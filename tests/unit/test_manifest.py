@@ -96,7 +96,7 @@ def test_every_feature() -> None:
     assert isinstance(gem, KernelStep)
     cubins = (("sm_90", "bin/gem.sm_90.cubin"), ("sm_100", "bin/gem.sm_100.cubin"))
     assert gem.source == Source("src/gem.cu", cubins=cubins)
-    assert (gem.reads, gem.writes) == ({"x", "t"}, {"t"})
+    assert (gem.reads, gem.writes) == (frozenset({"x", "t"}), frozenset({"t"}))
     assert isinstance(raw, KernelStep)
     assert raw.source == Source("bin/raw.cubin", cubins=(("sm_80", "bin/raw.cubin"),), compiled_only=True)
     assert (pairs.reads, pairs.writes) == (None, None)
@@ -143,9 +143,9 @@ def test_what_kernels_declare_counts_as_written() -> None:
     manifest = Manifest.parse(SAXPY + "    reads: [x, y]\n    writes: [z]\n")
     assert manifest.written == {"z"}
     (step,) = manifest.kernel_steps
-    assert (step.reads, step.writes) == ({"x", "y"}, {"z"})
+    assert (step.reads, step.writes) == (frozenset({"x", "y"}), frozenset({"z"}))
     one_list = Manifest.parse(SAXPY + "    writes: [x, y, z]\n").kernel_steps[0]
-    assert (one_list.reads, one_list.writes) == (frozenset(), {"x", "y", "z"})
+    assert (one_list.reads, one_list.writes) == (frozenset(), frozenset({"x", "y", "z"}))
 
 
 def test_a_compiled_kernel_without_buffers_need_not_say_what_it_writes() -> None:
