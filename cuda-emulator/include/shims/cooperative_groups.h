@@ -1,0 +1,4 @@
+// CUDA's cooperative groups.
+#pragma once
+
+#include "../kaas_device/groups.h"

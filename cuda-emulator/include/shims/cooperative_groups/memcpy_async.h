@@ -1,0 +1,4 @@
+// CUDA's copies of cooperative groups.
+#pragma once
+
+#include "../../kaas_device/groups_collect.h"

@@ -1,0 +1,4 @@
+// CUDA's reductions of cooperative groups.
+#pragma once
+
+#include "../../kaas_device/groups_collect.h"
