@@ -5,6 +5,7 @@ Never PTX: a driver refuses PTX that is newer than itself, and compiles it once 
 
 from __future__ import annotations
 
+import hashlib
 import importlib
 import os
 import sysconfig
@@ -17,6 +18,8 @@ from typing import Any
 from kaas.errors import PlatformError
 
 _STANDARD = "c++17"
+#: The C library's headers that kernels include, which NVRTC lacks. Looked for last: a toolkit's own come first.
+_OWN_HEADERS = Path(__file__).parent / "nvrtc_include"
 
 
 class Refused(Exception):
@@ -36,14 +39,17 @@ def fingerprint() -> str:
     """Which NVRTC and which headers would be used, told from their files without loading them."""
     found = [*_libraries("libnvrtc.so*"), *(directory / "cuda.h" for directory in include_directories())]
     stats = [(path.name, status.st_size, status.st_mtime_ns) for path in found if (status := _stat(path)) is not None]
-    return f"nvrtc {stats} {_STANDARD}"
+    own = hashlib.sha256()
+    for path in sorted(_OWN_HEADERS.rglob("*")):
+        own.update(path.name.encode() + (path.read_bytes() if path.is_file() else b""))
+    return f"nvrtc {stats} {_STANDARD} {own.hexdigest()[:16]}"
 
 
 def include_directories() -> list[Path]:
-    """Where CUDA's own headers are, if anywhere: the wheel's folder, then the toolkit's."""
+    """Where CUDA's headers are, if anywhere: the wheel's folder, else the toolkit's; then ours."""
     places = [folder / "cuda_runtime" / "include" for folder in _wheels()]
     places += [toolkit / "include" for toolkit in _toolkits()]
-    return [place for place in places if (place / "cuda_fp16.h").exists()][:1]
+    return [*[place for place in places if (place / "cuda_fp16.h").exists()][:1], _OWN_HEADERS]
 
 
 def readable() -> list[Path]:
@@ -79,6 +85,8 @@ def compile_cubin(
             hint=f"it knows sm_{known[0]} to sm_{known[-1]}; install another nvidia-cuda-nvrtc",
         )
     options = [f"--gpu-architecture=sm_{architecture}", f"--std={_STANDARD}", "--device-as-default-execution-space"]
+    # Cooperative groups then need nothing of libcu++, which is not among CUDA's own headers.
+    options += ["--define-macro=_CG_LIMIT_INCLUDED_DEPENDENCIES"]
     options += [f"--include-path={directory}" for directory in include]
     options += [f"--define-macro={macro}={value}" for macro, value in defines]
     program = _value(nvrtc.nvrtcCreateProgram(text.encode(), name.encode(), 0, [], []))

@@ -1,0 +1,2 @@
+// For NVRTC, which has none of the C library's headers: printf is built in.
+#pragma once
