@@ -63,7 +63,7 @@ def mismatches(manifest: Manifest, signatures: Signatures) -> Iterator[AuthorErr
             yield AuthorError(
                 "signature_mismatch",
                 f"{step.kernel} takes {len(signature.parameters)} arguments, and the step gives {len(step.args)}",
-                where=f"{step.where}.args",
+                where=step.place("args"),
                 hint=f"{step.kernel} takes {takes}",
             )
             continue
@@ -74,7 +74,7 @@ def mismatches(manifest: Manifest, signatures: Signatures) -> Iterator[AuthorErr
                 yield AuthorError(
                     "signature_mismatch",
                     f"{step.kernel}'s parameter {_declared(parameter)} {message}",
-                    where=f"{step.where}.args[{position}]",
+                    where=step.place(f"args[{position}]"),
                     hint=hint,
                 )
 
