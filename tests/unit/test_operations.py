@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kaas.dtypes import Number
-from kaas_pool.operations import Copy, Fill, Leaf, Loop, Operation, Permutation, Varying, walk
+from kaas_pool.operations import Check, Copy, Fill, Leaf, Loop, Operation, Permutation, Until, Varying, on_lane, walk
 
 START: Permutation = (0, 1, 2)
 
@@ -99,6 +99,82 @@ def test_a_skipped_operation_and_no_rounds_yield_nothing() -> None:
 def test_fills_are_prepared_like_all_others() -> None:
     steps = walk((Fill(1, b"\0", 4),), {}, START, lambda leaf, permutation: (leaf, permutation))
     assert list(steps) == [(Fill(1, b"\0", 4), START)]
+
+
+class Elements:
+    """Answers checks from a list, whatever they ask; remembers the calls and the storages that the checks looked at."""
+
+    def __init__(self, *answers: bool) -> None:
+        self.answers = list(answers)
+        self.calls: list[tuple[Leaf, Permutation]] = []
+
+    def run(self, *operations: Operation, untils: int = 1) -> tuple[list[int], Permutation]:
+        rounds = [0] * untils
+        walked = walk(operations, {}, START, lambda leaf, permutation: (leaf, permutation), rounds)
+        answer = None
+        while True:
+            try:
+                call = walked.send(answer)
+            except StopIteration as end:
+                permutation: Permutation = end.value
+                return rounds, permutation
+            self.calls.append(call)
+            answer = self.answers.pop(0) if isinstance(call[0], Check) else None
+
+    @property
+    def kinds(self) -> str:
+        """`c` for a copy, `?` for a check."""
+        return "".join("?" if isinstance(leaf, Check) else "c" for leaf, _ in self.calls)
+
+
+def until(every: int = 1, number: int = 0, buffer: int = 0) -> Until:
+    return Until(Check(buffer, "float32", 0.5), every, number)
+
+
+def test_a_loop_ends_when_its_check_says_so_and_still_swaps() -> None:
+    elements = Elements(False, False, True)
+    rounds, permutation = elements.run(Loop(10, None, (0, 1), (copy(0, 1),), until()), copy(0, 2))
+    assert (rounds, elements.kinds) == ([3], "c?c?c?c")
+    # The element is read before the swap of its round; after three rounds the names stay exchanged.
+    assert [permutation[0] for leaf, permutation in elements.calls if isinstance(leaf, Check)] == [0, 1, 0]
+    assert permutation == (1, 0, 2)
+
+
+def test_a_loop_that_no_check_ends_does_all_its_rounds() -> None:
+    elements = Elements(False, False)
+    rounds, _ = elements.run(Loop(7, "k", None, (copy(0, 1),), until(every=3)))
+    assert (rounds, elements.kinds) == ([7], "ccc?ccc?c")
+
+
+def test_a_check_that_never_comes_is_never_asked() -> None:
+    elements = Elements()
+    assert elements.run(Loop(4, None, None, (copy(0, 1),), until(every=5)))[0] == [4]
+    assert elements.run(Loop(0, None, None, (copy(0, 1),), until()))[0] == [0]
+
+
+def test_inner_loops_count_all_their_rounds_and_end_each_on_its_own() -> None:
+    inner = Loop(5, None, None, (copy(0, 1),), until(number=1))
+    outer = Loop(3, None, None, (inner, copy(1, 2)), until(number=0, buffer=2))
+    # Two rounds inside, the outer goes on; one round inside, the outer ends.
+    elements = Elements(False, True, False, True, True)
+    rounds, _ = elements.run(outer, untils=2)
+    assert (rounds, elements.kinds) == ([2, 3], "c?c?c?c?c?")
+
+
+def test_loops_that_are_made_in_a_round_count_for_all_rounds() -> None:
+    def make(names: Mapping[str, Number]) -> tuple[Operation, ...]:
+        return (Loop(int(names["i"]) + 1, None, None, (copy(0, 1),), until()),)
+
+    elements = Elements(False, True, False, True)
+    assert elements.run(Loop(3, "i", None, (Varying(make),)))[0] == [1 + 1 + 2]
+
+
+def test_an_operation_goes_to_a_lane_with_all_that_is_in_it() -> None:
+    loop = Loop(2, "k", (0, 1), (copy(0, 1), Varying(lambda names: (copy(1, 2),))), until())
+    elements = Elements(False, False)
+    elements.run(on_lane(loop, 3))
+    assert {leaf.lane for leaf, _ in elements.calls} == {3}
+    assert on_lane(loop, 0) is loop
 
 
 bodies = st.recursive(
