@@ -21,7 +21,15 @@ from kaas_pool.compiler.signatures import read_signatures
 
 KIND = os.environ.get("KAAS_TEST_DEVICE", "emulated")
 #: Templates of the files in `kernels`, with the arguments that tests use.
-INSTANCES = {"elementwise": ("numbers::repeat_add<float, 3>", "numbers::repeat_add<long long, 5>")}
+INSTANCES = {
+    "elementwise": ("numbers::repeat_add<float, 3>", "numbers::repeat_add<long long, 5>"),
+    "gallery/templates": (
+        "fold::blocks<float, fold::Sum, 128>",
+        "fold::blocks<long long, fold::Sum, 32>",
+        "fold::blocks<short, fold::Most, 64>",
+        "lanes_of<7>",
+    ),
+}
 
 KERNELS = Path(__file__).parent / "kernels"
 
