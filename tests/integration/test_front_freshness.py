@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from front_process import IN_PLACE, FrontProcess, HttpClient, Reply, wait_until
+from front_process import IN_PLACE, SAXPY, FrontProcess, HttpClient, Reply, wait_until
 from kaas_command import kaas
 from test_front_invocations import npy
 
@@ -325,3 +325,250 @@ def test_a_cancelled_attempt_that_gives_back_keeps_no_slot(front: FrontProcess) 
         executor.act(frame, [])
     wait_until(lambda: front.client("admin-token").get("/v1/devices").body["devices"][0]["busy"] == 0)
     front.mover.wait_until(lambda: not front.mover.leased)
+
+
+# ***** inputs that are not const *****
+
+X: dict[str, Any] = {"x": "s3://data/x.npy", "y": [1.0, 1.0], "z": "inline"}
+
+
+def put_x(front: FrontProcess, *values: float) -> str:
+    """A version of x; its etag."""
+    return front.mover.put("data", "x.npy", npy(np.array(values, np.float32)))
+
+
+def fresh(freshness: Any, **more: Any) -> dict[str, Any]:
+    """The arguments of a call that says how fresh its x must be."""
+    return {**X, "freshness": freshness, **more}
+
+
+def loaded(front: FrontProcess) -> list[str]:
+    """The etags of all loads so far."""
+    return [frame["object"]["etag"] for frame in front.mover.of("load")]
+
+
+def test_within_its_age_an_answer_serves_again(front: FrontProcess) -> None:
+    old = put_x(front, 1, 2)
+    always = Calls(front.client(), SAXPY, X)
+    aged = Calls(front.client(), SAXPY, fresh({"x": "max_age=100"}))
+    aged.done()
+    new = put_x(front, 3, 4)
+    aged.done()
+    assert stats_of(front) == 1
+    assert always.done()["misses"] == 1
+    assert stats_of(front) == 2
+    # What another call saw is the last answer to this tenant, too.
+    aged.done()
+    assert (stats_of(front), loaded(front)) == (2, [old, new])
+    Calls(front.client("bob-token"), SAXPY, fresh("max_age=100")).done()
+    assert stats_of(front) == 3, "what others saw is theirs"
+
+
+def test_an_answer_that_is_too_old_is_asked_for_again(front: FrontProcess) -> None:
+    old, aged = put_x(front, 1, 2), Calls(front.client(), SAXPY, fresh(f"max_age={SHORT}"))
+    aged.done()
+    new = put_x(front, 3, 4)
+    wait_until(lambda: aged.done()["misses"])
+    assert loaded(front) == [old, new]
+
+
+@short
+def test_no_age_is_beyond_the_lifetime_of_a_right(front: FrontProcess) -> None:
+    put_x(front, 1, 2)
+    aged = Calls(front.client(), SAXPY, fresh("max_age=1000"))
+    wait_until(lambda: aged.done() and stats_of(front) > 2)
+
+
+def test_the_smallest_age_of_an_object_counts(front: FrontProcess) -> None:
+    put_x(front, 1, 2)
+    both = {"y": "s3://data/x.npy"}
+    Calls(front.client(), SAXPY, fresh("max_age=100", **both)).done()
+    Calls(front.client(), SAXPY, fresh({"x": "max_age=100", "y": "max_age=1000"}, **both)).done()
+    assert stats_of(front) == 1
+    Calls(front.client(), SAXPY, fresh({"x": "max_age=1000"}, **both)).done()
+    Calls(front.client(), SAXPY, fresh({"x": "max_age=1000", "y": "max_age=0.000001"}, **both)).done()
+    assert stats_of(front) == 3
+
+
+def test_what_the_tenant_writes_is_seen_at_once(front: FrontProcess) -> None:
+    put_x(front, 1, 2)
+    aged = Calls(front.client(), SAXPY, fresh("max_age=1000"))
+    aged.done()
+    written = Calls(front.client(), SAXPY, {"x": [5.0], "y": [6.0], "z": "s3://data/x.npy"})()
+    etag = written.body["result"]["kaas"]["outputs"]["z"]["etag"]
+    assert aged().code == "shape_mismatch", "the new x has one element, y two"
+    reply = Calls(front.client(), SAXPY, fresh("max_age=1000", y=[1.0]))()
+    assert reply.body["state"] == "done"
+    assert front.mover.objects["data", "x.npy"].etag == etag
+    assert stats_of(front) == 3 - 1
+
+
+def test_a_version_that_is_gone_when_it_is_loaded_is_looked_for_again(front: FrontProcess) -> None:
+    put_x(front, 1, 2)
+    aged = Calls(front.client(), SAXPY, fresh("max_age=1000"))
+    aged.done()
+    new = put_x(front, 3, 4)
+    front.supervisor.tenants()[0].resident.clear()
+    stats = aged.done()
+    assert (stats["attempts"], stats["misses"]) == (2, 1)
+    assert loaded(front)[-1] == new
+    assert aged.done()["device_hits"] == 1
+    assert stats_of(front) == 2
+
+
+def test_a_new_version_may_have_another_shape(front: FrontProcess) -> None:
+    put_x(front, 1, 2)
+    aged = Calls(front.client(), SAXPY, fresh("max_age=1000", y="s3://data/y.npy"))
+    front.mover.put("data", "y.npy", npy(np.ones(2, np.float32)))
+    aged.done()
+    put_x(front, 1, 2, 3)
+    front.supervisor.tenants()[0].resident.clear()
+    reply = aged()
+    assert (reply.body["state"], reply.code) == ("failed", "shape_mismatch"), "y is still the old one"
+    front.mover.put("data", "y.npy", npy(np.ones(3, np.float32)))
+    refresh(aged.client, reference="s3://data/y.npy")
+    aged.done()
+    events = [line["event"] for line in aged.client.get(f"/v1/invocations/{reply.body['id']}").body["story"]]
+    assert any("failed: shape_mismatch" in event for event in events)
+
+
+def test_a_version_that_is_gone_for_good_is_not_found(front: FrontProcess) -> None:
+    put_x(front, 1, 2)
+    aged = Calls(front.client(), SAXPY, fresh("max_age=1000"))
+    aged.done()
+    del front.mover.objects["data", "x.npy"]
+    front.supervisor.tenants()[0].resident.clear()
+    reply = aged()
+    assert (reply.body["state"], reply.code) == ("failed", "object_not_found")
+    assert reply.body["error"]["where"] == "arguments.x"
+    assert aged().status == 404, "the next is not accepted"
+
+
+def test_it_is_looked_for_again_once(front: FrontProcess) -> None:
+    put_x(front, 1, 2)
+    aged = Calls(front.client(), SAXPY, fresh("max_age=1000"))
+    front.mover.script = lambda peer, frame: frame["type"] == "load" and peer.refuse(frame, "object_changed")
+    reply = aged()
+    assert (reply.body["state"], reply.code) == ("failed", "object_changed")
+    assert (stats_of(front), len(loaded(front))) == (2, 2)
+    front.mover.script = lambda _, __: False
+    aged.done()
+
+
+def test_only_what_may_have_any_version_is_looked_for_again(front: FrontProcess) -> None:
+    put_x(front, 1, 2)
+    front.mover.put("data", "y.npy", npy(np.ones(2, np.float32)))
+
+    def y_changed(peer: Any, frame: Frame) -> bool:
+        return frame["type"] == "load" and frame["object"]["key"] == "y.npy" and peer.refuse(frame, "object_changed")
+
+    front.mover.script = y_changed
+    reply = Calls(front.client(), SAXPY, fresh({"x": "max_age=1000"}, y="s3://data/y.npy"))()
+    assert (reply.body["state"], reply.code) == ("failed", "object_changed")
+    assert stats_of(front) == 1
+
+
+def test_an_invocation_that_is_looked_for_again_can_be_cancelled(front: FrontProcess) -> None:
+    put_x(front, 1, 2)
+    aged = Calls(front.client(), SAXPY, fresh("max_age=1000"))
+    aged.done()
+    put_x(front, 3, 4)
+    front.supervisor.tenants()[0].resident.clear()
+    held = Held(front, "stat")
+    pending = aged.client.invoking(aged.bundle, aged.arguments, id="looks")
+    held.wait_for(1)
+    assert aged.client.delete("/v1/invocations/looks").body["state"] == "cancelled"
+    assert pending.reply().body["state"] == "cancelled"
+    held.release()
+    wait_until(lambda: front.client("admin-token").get("/v1/devices").body["devices"][0]["busy"] == 0)
+    aged.done()
+
+
+def test_a_promised_invocation_that_looked_again_is_taken_up_with_what_it_found(front: FrontProcess) -> None:
+    put_x(front, 1, 2)
+    aged = Calls(front.client(), SAXPY, fresh("max_age=1000"))
+    aged.done()
+    put_x(front, 3, 4)
+    front.supervisor.tenants()[0].resident.clear()
+    held = Held(front, "stat")
+    promised = aged.client.invoke(aged.bundle, aged.arguments, id="promised", wait_ms=50)
+    assert promised.status == 202
+    held.wait_for(1)
+    runs: list[Frame] = []
+
+    def hold_runs(_: Any, frame: Frame) -> bool:
+        runs.extend([frame] if frame["type"] == "run" else [])
+        return frame["type"] == "run"
+
+    front.supervisor.executor_script = hold_runs
+    held.release()
+    wait_until(lambda: runs)
+    # On disk before it runs: the next front loads the same version, and asks nobody.
+    front.kill()
+    front.start()
+    client = front.client()
+    wait_until(lambda: client.get("/v1/invocations/promised").body["state"] == "done")
+    assert stats_of(front) == 2
+
+
+def test_an_ordinary_input_can_be_pinned(front: FrontProcess) -> None:
+    old = put_x(front, 1, 2)
+    pinned = Calls(front.client(), SAXPY, fresh("pinned"))
+    pinned.done()
+    new = put_x(front, 3, 4)
+    pinned.done()
+    assert (stats_of(front), loaded(front)) == (1, [old])
+    assert Calls(pinned.client, SAXPY, X).done()["misses"] == 1, "who does not pin it sees the new one"
+    reply = Calls(pinned.client, SAXPY, fresh({"x": "pinned"}, y="s3://data/x.npy"))()
+    assert reply.code == "object_changed", "one object has one version in one call"
+    assert refresh(pinned.client, buffer="x") == 1
+    pinned.done()
+    assert loaded(front) == [old, new]
+
+
+def test_a_manifest_can_ask_for_it(front: FrontProcess) -> None:
+    put_x(front, 1, 2)
+    manifest = SAXPY.replace("kaas: 1\n", "kaas: 1\nfreshness: max_age=1000\n", 1)
+    aged = Calls(front.client(), manifest, X)
+    aged.done(), aged.done()
+    assert stats_of(front) == 1
+    Calls(front.client(), manifest, fresh("always")).done()
+    assert stats_of(front) == 2
+
+
+def test_a_const_can_be_bound_by_the_action(front: FrontProcess) -> None:
+    manifest = IN_PLACE.replace("shape: [1]}", "shape: [1], from: 's3://data/w.npy'}")
+    arguments = {"x": {"from": [1.0, 2.0], "to": "inline"}}
+    call = Calls(front.client(), manifest, arguments)
+    call.done(), call.done()
+    assert stats_of(front) == 1
+    front.mover.put("data", "w.npy", npy(np.full(1, 2, np.float32)))
+    front.supervisor.tenants()[0].resident.clear()
+    assert call().code == "object_changed"
+    reply = call()
+    assert reply.status == 409
+    assert reply.body["error"]["where"].startswith("kaas.yaml:5")
+    assert refresh(call.client, buffer="w") == 1
+    call.done()
+    del front.mover.objects["data", "w.npy"]
+    assert refresh(call.client, bundle=call.bundle) == 1
+    reply = call()
+    assert (reply.status, reply.code) == (404, "object_not_found")
+    assert reply.body["error"]["where"].startswith("kaas.yaml:5")
+
+
+def test_versions_and_ranges_reach_the_mover(front: FrontProcess) -> None:
+    front.mover.put("data", "raw", bytes(64))
+    arguments = {"x": "s3://data/raw?versionId=v1&offset=8&size=16", "y": "s3://data/raw?offset=48", "z": "inline"}
+    calls = [Calls(front.client(), SAXPY, {**arguments, "freshness": kind}) for kind in ("always", "pinned")]
+    for call in calls:
+        call.done(), call.done()
+    versioned, plain = front.mover.of("stat")[0]["objects"]
+    assert (versioned.get("version"), plain.get("version")) == ("v1", None)
+    loads = {frame["object"].get("version"): frame["object"] for frame in front.mover.of("load")}
+    assert (loads["v1"]["offset"], loads["v1"]["size"]) == (8, 16)
+    assert (loads[None]["offset"], loads[None]["size"]) == (48, 16)
+    assert stats_of(front) == 3
+    # A whole object means its parts, and a version of it is another object.
+    assert refresh(calls[0].client, reference="s3://data/raw") == 1
+    assert refresh(calls[0].client, reference="s3://data/raw?versionId=v1&offset=8&size=16") == 1

@@ -17,7 +17,7 @@ from kaas.errors import CallerError, KaasError
 from kaas.messages import LogLine
 from kaas.references import Reference
 from kaas_pool.content import ObjectRange
-from kaas_pool.front.bundles import Bundles, OpenedBundle
+from kaas_pool.front.bundles import Bundles
 from kaas_pool.front.objects import REFRESH_HINT, Found, Objects, Read, object_id
 from kaas_pool.front.sightings import Answer
 from kaas_pool.front.work import Work
@@ -26,6 +26,10 @@ from kaas_pool.front.work import Work
 _REMEMBERED = 4096
 #: ... if they carry no more than so many bytes of values, so that the memory stays some 40 MB.
 _REMEMBERED_INLINE = 4096
+
+
+#: The kinds of freshness without a number.
+_MAX_AGES = {"always": 0.0, "pinned": math.inf}
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,7 +85,7 @@ class Admission:
         bundle = self._bundles.recent(tenant, digest) or await self._bundles.get(tenant, digest)
         call = Call.parse(bundle.manifest, arguments, activation_id=identifier)
         fixed = {name: Answer.from_json(answer) for name, answer in (objects or {}).items()}
-        found = await self._objects.look(tenant, digest, _reads(bundle, call), fixed)
+        found = await self._objects.look(tenant, digest, _reads(call), fixed)
         infos = {
             name: ObjectInfo(answer.etag, answer.size, base64.b64decode(answer.head))
             for name, answer in found.answers.items()
@@ -131,11 +135,12 @@ class Admission:
             )
 
 
-def _reads(bundle: OpenedBundle, call: Call) -> list[Read]:
+def _reads(call: Call) -> list[Read]:
     """The inputs of a call that are references."""
-    buffers = bundle.manifest.buffers
-    return [
-        Read(name, source, math.inf if buffers[name].io == "const" else 0.0, f"arguments.{name}")
-        for name, source in call.reads.items()
-        if isinstance(source, Reference)
-    ]
+    reads: list[Read] = []
+    for name, source in call.reads.items():
+        if isinstance(source, Reference):
+            freshness = call.freshness[name]
+            max_age = _MAX_AGES.get(freshness.kind, freshness.seconds)
+            reads.append(Read(name, source, max_age, call.where(name)))
+    return reads

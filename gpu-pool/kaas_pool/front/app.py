@@ -7,7 +7,6 @@ import json
 import logging
 import math
 import time
-from collections.abc import Callable
 from functools import cache
 from importlib.resources import files
 from typing import Any
@@ -20,12 +19,13 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from kaas.errors import AuthorError, CallerError, KaasError, PlatformError
-from kaas.messages import MAX_BUNDLE_BYTES, MAX_REQUEST_BYTES, InvocationRequest, RefreshRequest, check_digest
+from kaas.errors import CallerError, KaasError, PlatformError
+from kaas.messages import InvocationRequest, RefreshRequest, check_digest
 from kaas_pool.front import metrics
 from kaas_pool.front.journal import Outcome
 from kaas_pool.front.pins import PinFilter
 from kaas_pool.front.pool import Pool
+from kaas_pool.front.requests import headers_of, read_bundle, read_json
 from kaas_pool.front.ticket import Ticket
 from kaas_pool.front.tokens import Identity
 
@@ -43,7 +43,7 @@ def make_app(pool: Pool) -> ASGIApp:
 
 def make_router(routes: Routes) -> Starlette:
     """All routes."""
-    return Starlette(
+    application = Starlette(
         routes=[
             Route("/v1/invocations", routes.invoke, methods=["POST"]),
             Route("/v1/invocations/{id}", routes.get, methods=["GET"]),
@@ -67,6 +67,9 @@ def make_router(routes: Routes) -> Starlette:
             Exception: _answer_defect,
         },
     )
+    # A path with a slash more is another path, and no reason to send the client there again with its body.
+    application.router.redirect_slashes = False
+    return application
 
 
 class _Shortcut:
@@ -101,8 +104,9 @@ class Routes:
     async def invoke(self, request: Request) -> Response:
         """POST /v1/invocations"""
         began = time.monotonic()
-        identity = self._identify(request, "invoke")
-        body = InvocationRequest.from_json(_decode(await _read(request, MAX_REQUEST_BYTES, _request_too_large)))
+        headers = headers_of(request)
+        identity = self._identify(headers, "invoke")
+        body = InvocationRequest.from_json(await read_json(request, headers))
         assert body.wait_ms is not None
         found = await self._pool.invocations.accept(identity.tenant, body)
         if isinstance(found, Ticket):
@@ -140,48 +144,50 @@ class Routes:
 
     async def get(self, request: Request) -> Response:
         """GET /v1/invocations/{id}"""
-        identity = self._identify(request, "invoke")
+        identity = self._identify(headers_of(request), "invoke")
         return _json(self._pool.invocations.get(identity.tenant, request.path_params["id"]).to_json())
 
     async def cancel(self, request: Request) -> Response:
         """DELETE /v1/invocations/{id}"""
-        identity = self._identify(request, "invoke")
+        identity = self._identify(headers_of(request), "invoke")
         return _json(self._pool.invocations.cancel(identity.tenant, request.path_params["id"]).to_json())
 
     async def put_bundle(self, request: Request) -> Response:
         """PUT /v1/bundles/{digest}"""
-        identity = self._identify(request, "invoke")
+        headers = headers_of(request)
+        identity = self._identify(headers, "invoke")
         digest = check_digest(request.path_params["digest"], "digest")
-        data = await _read(request, MAX_BUNDLE_BYTES, _bundle_too_large)
+        data = await read_bundle(request, headers)
         return _json(await self._pool.bundles.put(identity.tenant, digest, data))
 
     async def devices(self, request: Request) -> Response:
         """GET /v1/devices"""
-        return _json(self._pool.status.devices(self._identify(request, "read")))
+        return _json(self._pool.status.devices(self._identify(headers_of(request), "read")))
 
     async def cache(self, request: Request) -> Response:
         """GET /v1/cache"""
-        return _json(await self._pool.status.cache(self._identify(request, "read")))
+        return _json(await self._pool.status.cache(self._identify(headers_of(request), "read")))
 
     async def queues(self, request: Request) -> Response:
         """GET /v1/queues"""
-        return _json(self._pool.status.queues(self._identify(request, "read")))
+        return _json(self._pool.status.queues(self._identify(headers_of(request), "read")))
 
     async def tenants(self, request: Request) -> Response:
         """GET /v1/tenants"""
-        identity = self._identify(request, "read")
+        identity = self._identify(headers_of(request), "read")
         return _json({"tenants": self._pool.metrics.tenants(None if "admin" in identity.scopes else identity.tenant)})
 
     async def purge(self, request: Request) -> Response:
         """POST /v1/cache/purge"""
-        identity = self._identify(request, "invoke")
+        identity = self._identify(headers_of(request), "invoke")
         return _json({"bytes": await self._pool.purge(identity.tenant)})
 
     async def refresh(self, request: Request) -> Response:
         """POST /v1/cache/refresh"""
-        identity = self._identify(request, "invoke")
-        data = await _read(request, MAX_REQUEST_BYTES, _request_too_large)
-        body = RefreshRequest.from_json(_decode(data) if data else {})
+        headers = headers_of(request)
+        identity = self._identify(headers, "invoke")
+        data = await read_json(request, headers)
+        body = RefreshRequest.from_json({} if data is None else data)
         which = PinFilter(body.bundle, body.buffer, body.reference)
         return _json({"refreshed": await self._pool.objects.refresh(identity.tenant, which)})
 
@@ -198,7 +204,7 @@ class Routes:
 
     async def metrics(self, request: Request) -> Response:
         """GET /metrics"""
-        identity = self._identify(request, "read")
+        identity = self._identify(headers_of(request), "read")
         everything = "admin" in identity.scopes
         self._pool.refresh_gauges()
         text = self._pool.metrics.expose(None if everything else identity.tenant)
@@ -208,9 +214,8 @@ class Routes:
         """GET /openapi.json"""
         return Response(await asyncio.to_thread(openapi_json), media_type="application/json")
 
-    def _identify(self, request: Request, scope: str) -> Identity:
-        headers = request.headers
-        identity = self._pool.tokens.identify(headers.get("authorization"), headers.get("kaas-tenant"))
+    def _identify(self, headers: dict[bytes, str], scope: str) -> Identity:
+        identity = self._pool.tokens.identify(headers.get(b"authorization"), headers.get(b"kaas-tenant"))
         identity.require(scope)
         return identity
 
@@ -226,49 +231,7 @@ def _json(body: dict[str, Any], status: int = 200) -> Response:
     return Response(_encode(body).encode(), status, media_type="application/json")
 
 
-def _refuse_constant(name: str) -> Any:
-    raise ValueError(f"{name} is no JSON")
-
-
-_decoder = json.JSONDecoder(parse_constant=_refuse_constant)
 _encode = json.JSONEncoder(separators=(",", ":")).encode
-
-
-def _decode(body: bytes) -> Any:
-    try:
-        return _decoder.decode(body.decode())
-    except (ValueError, RecursionError) as error:
-        raise CallerError("request_invalid", f"the body is not JSON: {error}") from None
-
-
-async def _read(request: Request, limit: int, too_large: Callable[[], KaasError]) -> bytes:
-    announced = request.headers.get("content-length", "0")
-    if announced.isdigit() and int(announced) > limit:
-        raise too_large()
-    chunks: list[bytes] = []
-    size = 0
-    async for chunk in request.stream():
-        size += len(chunk)
-        if size > limit:
-            raise too_large()
-        chunks.append(chunk)
-    return b"".join(chunks)
-
-
-def _request_too_large() -> KaasError:
-    return CallerError(
-        "payload_too_large",
-        f"the body of an invocation is at most {MAX_REQUEST_BYTES} bytes",
-        hint="put data into the object store and give references",
-    )
-
-
-def _bundle_too_large() -> KaasError:
-    return AuthorError(
-        "bundle_too_large",
-        f"a bundle is at most {MAX_BUNDLE_BYTES} bytes",
-        hint="leave data out of it: bind constants to objects in the store",
-    )
 
 
 async def _disconnected(request: Request) -> None:

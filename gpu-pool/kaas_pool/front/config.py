@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 
+from kaas_pool.front.http_protocol import SILENT_SECONDS
 from kaas_pool.scheduler import POLICIES
 
 DEFAULT_PORT = 7233
@@ -38,6 +39,8 @@ class FrontConfig:
     idle_stop: float = 600.0
     #: For how long a tenant's right to read an object is believed once the store has shown it.
     authorisation: float = 300.0
+    #: How long a request may be silent before it is whole.
+    silent: float = SILENT_SECONDS
     #: How long running invocations may go on after SIGTERM.
     drain: float = 30.0
     certificate: Path | None = None
@@ -109,6 +112,13 @@ def parse_arguments(arguments: Sequence[str]) -> FrontConfig:
         metavar="SECONDS",
         help="how long a right to read an object is believed before the store is asked again (default: 300)",
     )
+    parser.add_argument(
+        "--silent",
+        type=float,
+        default=SILENT_SECONDS,
+        metavar="SECONDS",
+        help=f"how long a request may be silent before it is whole (default: {SILENT_SECONDS:g})",
+    )
     parser.add_argument("--drain", type=float, default=30.0, help="seconds that SIGTERM leaves to running invocations")
     parser.add_argument("--certificate", type=Path, metavar="PEM", help="TLS certificate chain")
     parser.add_argument("--key", type=Path, metavar="PEM", help="TLS private key")
@@ -120,8 +130,8 @@ def parse_arguments(arguments: Sequence[str]) -> FrontConfig:
         parser.error(f"--devices {given.devices!r}: ordinals separated by commas, each once")
     if min(given.slots, given.queue, given.tenant_queue) < 1:
         parser.error("--slots, --queue and --tenant-queue are at least 1")
-    if not given.authorisation > 0:
-        parser.error("--authorisation is more than 0 seconds")
+    if not (given.authorisation > 0 and given.silent > 0):
+        parser.error("--authorisation and --silent are more than 0 seconds")
     if (given.certificate is None) != (given.key is None):
         parser.error("--certificate and --key go together")
     domains = dict(text.partition("=")[::2] for text in given.domain_of)
@@ -146,6 +156,7 @@ def parse_arguments(arguments: Sequence[str]) -> FrontConfig:
         domains=MappingProxyType(domains),
         idle_stop=given.idle_stop,
         authorisation=given.authorisation,
+        silent=given.silent,
         drain=given.drain,
         certificate=given.certificate,
         key=given.key,

@@ -80,7 +80,7 @@ async def _serve(config: FrontConfig, tokens: Tokens, listening: socket.socket) 
         uvicorn.Config(
             make_app(pool),
             loop="none",
-            http=BoundedHttpProtocol,
+            http=BoundedHttpProtocol.patient(config.silent),
             ws="none",
             lifespan="off",
             access_log=False,
