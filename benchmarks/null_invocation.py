@@ -23,7 +23,7 @@ import sys
 import tempfile
 import time
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import machine
@@ -117,19 +117,30 @@ def pin(pid: int, cores: set[int]) -> None:
 
 
 @contextlib.contextmanager
-def running_pool(state: Path, token: str) -> Iterator[tuple[int, int]]:
-    """A pool on one emulated device; gives the front's port and pid."""
+def running_pool(
+    state: Path,
+    token: str,
+    *arguments: str,
+    rights: Mapping[str, str] | None = None,
+    environment: Mapping[str, str] | None = None,
+) -> Iterator[tuple[int, int]]:
+    """A pool on one emulated device, with the tenant's rights to a store; gives the front's port and pid."""
     state.mkdir(mode=0o700)
     digest = hashlib.sha256(token.encode()).hexdigest()
     for name, content in (
         ("tokens.json", [{"sha256": digest, "tenant": TENANT, "scopes": ["invoke", "read"]}]),
-        ("stores.json", {"tenants": {}}),
+        ("stores.json", {"tenants": {TENANT: rights} if rights else {}}),
     ):
         (state / name).touch(0o600)
         (state / name).write_text(json.dumps(content))
     command = [sys.executable, "-m", "kaas_pool", "--state-dir", str(state), "--device", "emulated"]
     with (state / "pool.log").open("wb") as log:
-        pool = subprocess.Popen([*command, "--listen", "127.0.0.1:0"], stdout=log, stderr=log)
+        pool = subprocess.Popen(
+            [*command, "--listen", "127.0.0.1:0", *arguments],
+            stdout=log,
+            stderr=log,
+            env={**os.environ, **(environment or {})},
+        )
     try:
         announcement = state / "run" / "front.json"
         until = time.monotonic() + 60
