@@ -29,6 +29,7 @@ class Array:
         self._bytes = self._like.nbytes + _MARGIN_BYTES
         self.gpudata = driver().mem_alloc(self._bytes)
         driver().memset_d8(self.gpudata, _FILL, self._bytes)
+        driver().Context.synchronize()  # Streams that do not wait for the default one may use it at once.
 
     def get(self) -> Any:
         """What is in it now, after all work of the default stream."""
