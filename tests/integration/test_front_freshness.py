@@ -311,7 +311,7 @@ def test_a_cancelled_attempt_that_gives_back_keeps_no_slot(front: FrontProcess) 
         """Do not answer when the front drops a run."""
         if frame["type"] == "drop":
             executors.append((executor, frame))
-        return frame["type"] == "drop"
+        return bool(frame["type"] == "drop")
 
     front.supervisor.executor_script = silent
     front.mover.script = lambda peer, frame: frame["type"] == "load" and peer.refuse(frame, "object_forbidden")
@@ -460,7 +460,9 @@ def test_only_what_may_have_any_version_is_looked_for_again(front: FrontProcess)
     front.mover.put("data", "y.npy", npy(np.ones(2, np.float32)))
 
     def y_changed(peer: Any, frame: Frame) -> bool:
-        return frame["type"] == "load" and frame["object"]["key"] == "y.npy" and peer.refuse(frame, "object_changed")
+        return bool(
+            frame["type"] == "load" and frame["object"]["key"] == "y.npy" and peer.refuse(frame, "object_changed")
+        )
 
     front.mover.script = y_changed
     reply = Calls(front.client(), SAXPY, fresh({"x": "max_age=1000"}, y="s3://data/y.npy"))()
@@ -498,7 +500,7 @@ def test_a_promised_invocation_that_looked_again_is_taken_up_with_what_it_found(
 
     def hold_runs(_: Any, frame: Frame) -> bool:
         runs.extend([frame] if frame["type"] == "run" else [])
-        return frame["type"] == "run"
+        return bool(frame["type"] == "run")
 
     front.supervisor.executor_script = hold_runs
     held.release()

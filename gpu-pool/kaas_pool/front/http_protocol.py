@@ -95,9 +95,9 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         self._alarm = None
         if self.transport.is_closing():
             return
-        # Not into the answer of an earlier request, nor to who has said nothing.
+        # Once to each request; not into the answer of an earlier one, nor to who has said nothing.
         if self._is_first or self.cycle.response_complete:
-            answers = not self._is_whole
+            answers = self._in_head and not self._is_whole
         else:
             answers = not (self._in_head or self.pipeline or self.cycle.response_started)
         if answers:
