@@ -46,6 +46,12 @@
 
 #include "kaas_device/intrinsics.h"
 
+#include "kaas_device/special_functions.h"
+
+#include "kaas_device/rounding.h"
+
+#include "kaas_device/simd.h"
+
 #include "kaas_device/launch.h"
 
 #include "shims/assert.h"

@@ -54,7 +54,6 @@ static inline float cospif(float x) { return static_cast<float>(cospi(x)); }
 static inline void sincospi(double x, double* s, double* c) { *s = sinpi(x), *c = cospi(x); }
 static inline void sincospif(float x, float* s, float* c) { *s = sinpif(x), *c = cospif(x); }
 
-static inline float erfcxf(float x) { return static_cast<float>(exp(double{x} * x) * erfc(double{x})); }
 static inline float normcdff(float x) { return static_cast<float>(0.5 * erfc(-double{x} * M_SQRT1_2)); }
 static inline double normcdf(double x) { return 0.5 * erfc(-x * M_SQRT1_2); }
 
@@ -66,3 +65,19 @@ static inline float rhypotf(float x, float y) { return 1.0f / hypotf(x, y); }
 static inline double rhypot(double x, double y) { return 1.0 / hypot(x, y); }
 static inline float rnorm3df(float x, float y, float z) { return 1.0f / norm3df(x, y, z); }
 static inline double rnorm3d(double x, double y, double z) { return 1.0 / norm3d(x, y, z); }
+static inline float rnorm4df(float x, float y, float z, float w) { return 1.0f / norm4df(x, y, z, w); }
+static inline double rnorm4d(double x, double y, double z, double w) { return 1.0 / norm4d(x, y, z, w); }
+static inline float fdividef(float a, float b) { return a / b; }
+
+// What is overloaded for float in CUDA.
+static inline float rcbrt(float x) { return rcbrtf(x); }
+static inline float sinpi(float x) { return sinpif(x); }
+static inline float cospi(float x) { return cospif(x); }
+static inline void sincospi(float x, float* s, float* c) { sincospif(x, s, c); }
+static inline float normcdf(float x) { return normcdff(x); }
+static inline float norm3d(float x, float y, float z) { return norm3df(x, y, z); }
+static inline float norm4d(float x, float y, float z, float w) { return norm4df(x, y, z, w); }
+static inline float rhypot(float x, float y) { return rhypotf(x, y); }
+static inline float rnorm3d(float x, float y, float z) { return rnorm3df(x, y, z); }
+static inline float rnorm4d(float x, float y, float z, float w) { return rnorm4df(x, y, z, w); }
+static inline void sincos(float x, float* s, float* c) { sincosf(x, s, c); }

@@ -15,6 +15,7 @@ static inline float __saturatef(float x) { return x > 0.0f ? (x < 1.0f ? x : 1.0
 #define __sinf(x) sinf(x)
 #define __cosf(x) cosf(x)
 #define __tanf(x) tanf(x)
+#define __tanhf(x) tanhf(x)
 #define __sincosf(x, s, c) sincosf(x, s, c)
 
 // ***** arithmetic that is not to be contracted, rounded to nearest *****
@@ -148,6 +149,22 @@ static inline unsigned __funnelshift_l(unsigned low, unsigned high, unsigned shi
 static inline unsigned __funnelshift_r(unsigned low, unsigned high, unsigned shift) {
     return static_cast<unsigned>((uint64_t{high} << 32 | low) >> (shift & 31));
 }
+// These two stop at 32 instead of starting again.
+static inline unsigned __funnelshift_lc(unsigned low, unsigned high, unsigned shift) {
+    return shift >= 32 ? low : __funnelshift_l(low, high, shift);
+}
+static inline unsigned __funnelshift_rc(unsigned low, unsigned high, unsigned shift) {
+    return shift >= 32 ? high : __funnelshift_r(low, high, shift);
+}
+// The place of the |offset|-th bit set in `mask` from `base` on, upwards where the offset is positive; all ones without.
+static inline unsigned __fns(unsigned mask, unsigned base, int offset) {
+    if (base >= 32) return ~0u;
+    if (offset == 0) return mask >> base & 1 ? base : ~0u;
+    const int step = offset < 0 ? -1 : 1;
+    for (int place = static_cast<int>(base), left = offset * step; place >= 0 && place < 32; place += step)
+        if (mask >> place & 1 && --left == 0) return static_cast<unsigned>(place);
+    return ~0u;
+}
 // Selects four of the eight bytes of b:a; the fourth bit of a selector repeats the byte's sign.
 static inline unsigned __byte_perm(unsigned a, unsigned b, unsigned selector) {
     const uint64_t bytes = uint64_t{b} << 32 | a;
@@ -168,6 +185,23 @@ static inline int __dp4a(int a, int b, int c) {
 static inline unsigned __dp4a(unsigned a, unsigned b, unsigned c) {
     for (int place = 0; place < 4; ++place) c += (a >> 8 * place & 0xff) * (b >> 8 * place & 0xff);
     return c;
+}
+// Two halves of `a` by two bytes of `b`, its lower or its upper ones.
+namespace kaas_device {
+template <class Half, class Byte, class Sum>
+static inline Sum dot_of_two(Sum a, Sum b, Sum c, int byte) {
+    for (int place = 0; place < 2; ++place)
+        c += static_cast<Sum>(static_cast<Half>(a >> 16 * place)) * static_cast<Byte>(b >> 8 * (byte + place));
+    return c;
+}
+}  // namespace kaas_device
+static inline int __dp2a_lo(int a, int b, int c) { return kaas_device::dot_of_two<int16_t, int8_t>(a, b, c, 0); }
+static inline int __dp2a_hi(int a, int b, int c) { return kaas_device::dot_of_two<int16_t, int8_t>(a, b, c, 2); }
+static inline unsigned __dp2a_lo(unsigned a, unsigned b, unsigned c) {
+    return kaas_device::dot_of_two<uint16_t, uint8_t>(a, b, c, 0);
+}
+static inline unsigned __dp2a_hi(unsigned a, unsigned b, unsigned c) {
+    return kaas_device::dot_of_two<uint16_t, uint8_t>(a, b, c, 2);
 }
 
 // ***** clocks and hints *****
