@@ -154,12 +154,12 @@ def client_of(rights: dict[str, str]) -> Any:
 def measure(state: Path, bare: Bare, rights: dict[str, str], mib: int, rounds: int) -> dict[str, Any]:
     """Figures by direction for objects of one size.
 
-    Host tier and device hold three objects and a little, so that after four rounds nothing is in memory that no
+    Host tier and device hold three objects and a little, so that after five rounds nothing is in memory that no
     object has been in before: what a pool that has run for a while looks like. The baseline's memory is warm, too.
     """
     size, token = mib << 20, secrets.token_urlsafe(24)
     bare.prepare(size)
-    room = 3 * size + (64 << 20)
+    room = 3 * size + (16 << 20)
     memory = {"KAAS_EMULATOR_MEMORY": str(room)}
     seconds: dict[str, list[float]] = {"pool down": [], "bare down": [], "pool up": [], "bare up": []}
     pool = null_invocation.running_pool(
