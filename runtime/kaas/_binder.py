@@ -23,7 +23,7 @@ from kaas.call import Call
 from kaas.dtypes import Number
 from kaas.errors import CallerError
 from kaas.expressions import Expression
-from kaas.formats import Layout, format_of, inline
+from kaas.formats import Layout, format_of, inline, safetensors
 from kaas.manifest import Buffer, Dimension, Manifest
 from kaas.references import MAX_INLINE_BYTES, MAX_RESULT_BYTES, InlineValue, Reference
 
@@ -37,6 +37,8 @@ class _Input(NamedTuple):
     layout: Layout
     source: Source
     label: str
+    #: The element type in the words of the object, where it has others than NumPy's.
+    stored: str = ""
 
 
 class Binder:
@@ -99,9 +101,9 @@ class Binder:
     # Contents
 
     def _input(self, buffer: Buffer) -> _Input:
-        if buffer.file is not None:
-            layout = self.files[buffer.file]
-            found = _Input(layout, BundleFile(buffer.file, layout.offset), buffer.file)
+        if buffer.file is not None and buffer.content is not None:
+            layout = self.files[buffer.content]
+            found = _Input(layout, BundleFile(buffer.file, layout.offset), buffer.content)
         else:
             value = self.call.reads[buffer.name]
             if isinstance(value, InlineValue):
@@ -109,9 +111,10 @@ class Binder:
             found = self._object(buffer, value)
         dtype = found.layout.dtype
         if dtype is not None and dtype is not buffer.dtype:
+            held = f"{found.stored}, read as {dtype.name}" if found.stored else dtype.name
             raise CallerError(
                 "dtype_mismatch",
-                f"{found.label} holds {dtype.name}, and the action declares {buffer.name} as {buffer.dtype.name}",
+                f"{found.label} holds {held}, and the action declares {buffer.name} as {buffer.dtype.name}",
                 where=self._where(buffer),
                 hint=f"convert it: array.astype({buffer.dtype.name!r})",
             )
@@ -127,7 +130,10 @@ class Binder:
         info = self.objects.get(ref.object_id)
         if info is None:
             raise CallerError("object_not_found", f"{label} does not exist", where=where)
-        if ref.offset is None:
+        stored = ""
+        if ref.tensor is not None:
+            layout, stored = safetensors.read_tensor(info.head, info.size, ref.tensor, label, where)
+        elif ref.offset is None:
             layout = format_of(ref.key).read_layout(info.head, info.size, label, where)
         else:
             size = info.size - ref.offset if ref.size is None else ref.size
@@ -137,7 +143,7 @@ class Binder:
                 )
             layout = Layout(None, None, ref.offset, size)
         source = ObjectSource(ref.scheme, ref.bucket, ref.key, info.etag, ref.version, layout.offset, layout.nbytes)
-        return _Input(layout, source, label)
+        return _Input(layout, source, label, stored)
 
     # Symbols
 

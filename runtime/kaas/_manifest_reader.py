@@ -16,7 +16,7 @@ from kaas.errors import AuthorError, CallerError
 from kaas.expressions import Expression
 from kaas.freshness import ALWAYS, PINNED, Freshness
 from kaas.manifest import Buffer, Dimension, Io, Manifest, Param
-from kaas.references import Reference
+from kaas.references import Reference, input_reference, split_tensor
 from kaas.suggest import advise
 
 VERSION = 1
@@ -177,14 +177,15 @@ def _read_from(section: Section, io: str) -> tuple[str | None, str | None, Refer
     text = section.text("from", example="from: weights.npy", limit=2048)
     if "://" in text:
         try:
-            return None, None, Reference.parse(text, section.where("from"))
+            return None, None, input_reference(text, section.where("from"))
         except CallerError as error:
             raise section.invalid("from", error.message, error.hint) from None
-    if text.lower().endswith(".safetensors") or ".safetensors#" in text:
-        raise section.not_yet("from", "the format safetensors")
-    if not is_bundle_path(text):
+    file, tensor = split_tensor(text)
+    if tensor == "" or (tensor is None and file.lower().endswith(".safetensors")):
+        raise section.invalid("from", f"{text!r} holds many tensors", f"name one: {file}#weight")
+    if not is_bundle_path(file):
         raise section.invalid("from", f"{text!r} is not a path inside the bundle", "for example weights.npy")
-    return text, None, None
+    return file, tensor, None
 
 
 def _read_freshness(section: Section) -> Freshness | None:

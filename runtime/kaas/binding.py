@@ -27,7 +27,8 @@ ALIGNMENT_BYTES = 256
 class ObjectInfo:
     """What the store says about an object: its etag, its size in bytes, and its first bytes.
 
-    `head` is the whole object or at least `formats.HEAD_BYTES` of it.
+    `head` is the whole object or at least `formats.HEAD_BYTES` of it, and where a tensor of it is read as many as
+    `formats.safetensors.header_bytes(head)` says.
     """
 
     etag: str
@@ -173,8 +174,8 @@ def bind(
     """Bind a call to what the store says about its objects.
 
     `objects` answers for every key of `call.objects`; `files` is the bundle's `layouts`. Raises CallerError:
-    `object_not_found`, `format_invalid`, `dtype_mismatch`, `shape_mismatch`, `size_mismatch`, `symbol_unsolved`,
-    `expression_range`, `argument_invalid` or `inline_too_large`.
+    `object_not_found` (also for a tensor), `format_invalid`, `dtype_mismatch`, `shape_mismatch`, `size_mismatch`,
+    `symbol_unsolved`, `expression_range`, `argument_invalid` or `inline_too_large`.
     """
     from kaas._binder import Binder  # It builds the classes of this module.
 

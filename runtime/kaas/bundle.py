@@ -10,7 +10,7 @@ from types import MappingProxyType
 
 from kaas.archive import MAX_BYTES, is_archive, read_archive, read_directory, too_large, write_archive
 from kaas.errors import AuthorError, CallerError
-from kaas.formats import Layout, format_of
+from kaas.formats import Layout, format_of, safetensors
 from kaas.manifest import FILE_NAME, Manifest
 from kaas.suggest import suggest
 
@@ -29,8 +29,8 @@ class Bundle:
     """An opened bundle.
 
     `files` maps each file's path to its bytes and is empty for a text. `digest` is `sha256:` and the hex digest of
-    exactly the bytes opened. `layouts` tells where the data of each file that a const is bound to lie; the front
-    needs only these and the manifest to bind a call.
+    exactly the bytes opened. `layouts` tells by `Buffer.content` where the data lie that a const is bound to; the
+    front needs only these and the manifest to bind a call.
     """
 
     manifest: Manifest
@@ -140,19 +140,22 @@ def _missing(path: str, where: str, files: Mapping[str, bytes], content_type: st
 def _layouts(manifest: Manifest, files: Mapping[str, bytes]) -> Mapping[str, Layout]:
     layouts: dict[str, Layout] = {}
     for buffer in manifest.buffers.values():
-        if buffer.file is None:
+        if buffer.file is None or buffer.content is None:
             continue
         content, where = files[buffer.file], buffer.from_where
         try:
-            layout = format_of(buffer.file).read_layout(content, len(content), buffer.file, where)
+            if buffer.tensor is not None:
+                layout = safetensors.read_tensor(content, len(content), buffer.tensor, buffer.content, where).layout
+            else:
+                layout = format_of(buffer.file).read_layout(content, len(content), buffer.file, where)
         except CallerError as error:
             # The same defect in an object is the caller's; in a bundle it is the author's.
             raise AuthorError("bundle_invalid", error.message, where=where, hint=error.hint) from None
         if layout.dtype is not None and layout.dtype is not buffer.dtype:
             raise AuthorError(
                 "bundle_invalid",
-                f"{buffer.file} holds {layout.dtype.name}, and {buffer.name} is declared as {buffer.dtype.name}",
+                f"{buffer.content} holds {layout.dtype.name}, and {buffer.name} is declared as {buffer.dtype.name}",
                 where=where,
             )
-        layouts[buffer.file] = layout
+        layouts[buffer.content] = layout
     return MappingProxyType(layouts)

@@ -13,7 +13,7 @@ from kaas.dtypes import TypedScalar, parse_scalar, shorten
 from kaas.errors import CallerError
 from kaas.freshness import ALWAYS, PINNED, Freshness
 from kaas.manifest import Buffer, Manifest, Param
-from kaas.references import InlineValue, Reference, parse_input
+from kaas.references import InlineValue, Reference, output_reference, parse_input
 from kaas.suggest import advise, suggest
 
 #: Reserved arguments that change what a call means -> the one value that this release runs.
@@ -175,7 +175,7 @@ class _CallReader:
         elif value == "base64":
             self.writes[buffer.name] = InlineOutput(as_base64=True)
         elif isinstance(value, str) and "://" in value:
-            self.writes[buffer.name] = _target(value, where)
+            self.writes[buffer.name] = output_reference(value, where)
         else:
             raise CallerError(
                 "argument_invalid",
@@ -226,7 +226,7 @@ class _CallReader:
                 where=place,
                 hint="for example s3://bucket/results",
             )
-        return Reference.parse(f"{prefix.rstrip('/')}/{self.activation_id}/{name}.npy", place)
+        return output_reference(f"{prefix.rstrip('/')}/{self.activation_id}/{name}.npy", place)
 
     def _refuse_shared_targets(self) -> None:
         seen: dict[str, str] = {}
@@ -313,14 +313,3 @@ def _parse_freshness(value: object, where: str) -> Freshness:
         raise CallerError(
             "argument_invalid", f"{shorten(value)} is no freshness", where=where, hint=str(reason)
         ) from None
-
-
-def _target(text: str, where: str) -> Reference:
-    target = Reference.parse(text, where)
-    if target.is_range or target.version is not None:
-        raise CallerError(
-            "reference_invalid",
-            f"{shorten(text)}: an output is a whole new object, without a range or a version",
-            where=where,
-        )
-    return target

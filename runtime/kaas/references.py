@@ -3,6 +3,7 @@
     s3://bucket/key                    the object's newest version
     s3://bucket/key?versionId=ID       one version
     s3://bucket/key?offset=N&size=M    M bytes from byte N on (size may be left out: to the end), read as raw data
+    s3://bucket/x.safetensors#tensor   one tensor of a safetensors file; a ?versionId=ID stands before the #
     file:///absolute/path              a file, where a local-file store is configured
 
 Keys are taken literally: nothing is percent-decoded, and a key cannot contain `?`.
@@ -32,6 +33,7 @@ Scheme = Literal["s3", "file"]
 _BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,254}")
 _VERSION = re.compile(r"[\x21-\x7e]{1,1024}")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
+_TENSOR = re.compile(r"\.safetensors#", re.IGNORECASE)
 _OPTIONS = ("offset", "size", "versionId")
 _FORM = "a reference is s3://bucket/key, for example s3://data/x.npy"
 
@@ -54,10 +56,11 @@ class Reference:
 
     @staticmethod
     def parse(text: str, where: str) -> Reference:
-        """Read a reference; raises `reference_invalid`, or `not_supported_yet` for a safetensors file."""
+        """Read a reference; raises `reference_invalid`."""
         scheme, colon, rest = text.partition("://")
         if not colon or scheme not in ("s3", "file"):
             raise CallerError("reference_invalid", f"{shorten(text)} is not a reference", where=where, hint=_hint(text))
+        rest, tensor = split_tensor(rest)
         path, question, query = rest.partition("?")
         bucket, slash, key = path.partition("/")
         if scheme == "s3":
@@ -78,8 +81,12 @@ class Reference:
                 )
             key = slash + key
         _check_key(key, text, where)
-        plain = Reference("s3" if scheme == "s3" else "file", bucket, key)
-        return _with_options(plain, query, text, where) if question else plain
+        reference = Reference("s3" if scheme == "s3" else "file", bucket, key, tensor=tensor)
+        if question:
+            reference = _with_options(reference, query, text, where)
+        if tensor is not None:
+            _check_tensor(reference, tensor, text, where)
+        return reference
 
     @property
     def object_id(self) -> str:
@@ -90,18 +97,18 @@ class Reference:
     @property
     def is_range(self) -> bool:
         """Whether only a part of the object is meant."""
-        return self.offset is not None
+        return self.offset is not None or self.tensor is not None
 
     def whole(self) -> Reference:
-        """The object that the range is part of."""
-        return replace(self, offset=None, size=None) if self.is_range else self
+        """The object that the range or tensor is part of."""
+        return replace(self, offset=None, size=None, tensor=None) if self.is_range else self
 
     def __str__(self) -> str:
         text = self.object_id
         for name, value in (("offset", self.offset), ("size", self.size)):
             if value is not None:
                 text += f"{'&' if '?' in text else '?'}{name}={value}"
-        return text
+        return text if self.tensor is None else f"{text}#{self.tensor}"
 
 
 @dataclass(frozen=True)
@@ -114,7 +121,7 @@ class InlineValue:
 def parse_input(value: object, where: str) -> Reference | InlineValue:
     """What an input's argument stands for; raises `reference_invalid` or `argument_invalid`."""
     if isinstance(value, str):
-        return InlineValue(value) if value.lower() in NON_FINITE else Reference.parse(value, where)
+        return InlineValue(value) if value.lower() in NON_FINITE else input_reference(value, where)
     if isinstance(value, dict) and "base64" not in value:
         raise CallerError(
             "argument_invalid",
@@ -125,6 +132,69 @@ def parse_input(value: object, where: str) -> Reference | InlineValue:
     if value is None:
         raise CallerError("argument_invalid", "null is no input", where=where, hint=_FORM)
     return InlineValue(value)
+
+
+def input_reference(text: str, where: str) -> Reference:
+    """A reference that can be read: of a safetensors file, one tensor or a byte range; raises `reference_invalid`."""
+    reference = Reference.parse(text, where)
+    if not reference.is_range and _is_safetensors(reference.key):
+        raise CallerError(
+            "reference_invalid",
+            f"{shorten(text)} holds many tensors",
+            where=where,
+            hint=f"name the one that is meant: {shorten(text)[1:-1]}#weight",
+        )
+    return reference
+
+
+def output_reference(text: str, where: str) -> Reference:
+    """A reference that can be written: a whole new object of a format with one array; raises `reference_invalid`."""
+    target = Reference.parse(text, where)
+    if target.tensor is not None or (target.offset is None and _is_safetensors(target.key)):
+        raise CallerError(
+            "reference_invalid",
+            f"{shorten(text)}: safetensors files are read only",
+            where=where,
+            hint="give the output the ending .npy, or another one for raw data",
+        )
+    if target.is_range or target.version is not None:
+        raise CallerError(
+            "reference_invalid",
+            f"{shorten(text)}: an output is a whole new object, without a range or a version",
+            where=where,
+        )
+    return target
+
+
+def split_tensor(text: str) -> tuple[str, str | None]:
+    """The name of a safetensors file, options included, and of its tensor after `#`; other texts are left whole."""
+    path, question, _ = text.partition("?")
+    found = _TENSOR.search(path)
+    at = found.end() - 1 if found else text.find("#", len(path)) if question and _is_safetensors(path) else -1
+    return (text[:at], text[at + 1 :]) if at >= 0 else (text, None)
+
+
+def _is_safetensors(key: str) -> bool:
+    return key.lower().endswith(".safetensors")
+
+
+def _check_tensor(reference: Reference, tensor: str, text: str, where: str) -> None:
+    problem = None
+    if not tensor:
+        problem = "names no tensor after the #"
+    elif _CONTROL.search(tensor):
+        problem = "has a control character in its tensor's name"
+    elif len(tensor.encode()) > MAX_KEY_BYTES:
+        problem = f"has a tensor's name of more than {MAX_KEY_BYTES} bytes"
+    elif reference.offset is not None:
+        problem = "has a range and a tensor, which is a range itself"
+    if problem:
+        raise CallerError(
+            "reference_invalid",
+            f"{shorten(text)} {problem}",
+            where=where,
+            hint="a tensor is written s3://bucket/x.safetensors#weight",
+        )
 
 
 def _check_key(key: str, text: str, where: str) -> None:
@@ -141,13 +211,6 @@ def _check_key(key: str, text: str, where: str) -> None:
         problem = "has a part '.' or '..' in its key"
     if problem:
         raise CallerError("reference_invalid", f"{shorten(text)} {problem}", where=where, hint=_FORM)
-    if ".safetensors" in key and (key.endswith(".safetensors") or ".safetensors#" in key):
-        raise CallerError(
-            "not_supported_yet",
-            f"{shorten(text)}: this release does not read the format safetensors yet",
-            where=where,
-            hint="give a byte range, ?offset=N&size=M, or convert the tensor to .npy",
-        )
 
 
 def _with_options(reference: Reference, query: str, text: str, where: str) -> Reference:

@@ -17,6 +17,13 @@ def suggest(word: str, known: Iterable[str]) -> str | None:
     return f"did you mean {lowered[found[0]]!r}?" if found else None
 
 
+def nearest(word: str, known: Iterable[str], count: int) -> list[str]:
+    """Return the at most `count` of `known` that are near to `word`, the nearest first."""
+    import difflib
+
+    return difflib.get_close_matches(word[:256], [name for name in known if len(name) <= 256], n=count, cutoff=_NEAR)
+
+
 def advise(word: str, known: Iterable[str], otherwise: str) -> str:
     """Return the nearest word's suggestion, or `otherwise` followed by all of `known`."""
     names = list(known)

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from manifest_cases import FULL, SAXPY
+from safetensors.numpy import save
 
 from kaas.binding import (
     Binding,
@@ -28,6 +29,7 @@ from kaas.call import Call
 from kaas.dtypes import DTYPES, TypedScalar
 from kaas.errors import CallerError
 from kaas.formats import Layout, npy
+from kaas.formats.safetensors import header_bytes
 from kaas.manifest import Manifest
 
 MANIFEST = Manifest.parse(SAXPY)
@@ -357,6 +359,67 @@ def test_a_loop_ends_by_an_element_that_there_is() -> None:
     with pytest.raises(CallerError, match=r"x has the shape \[0\]: no element to compare") as caught:
         bound(manifest, {"x": []})
     assert (caught.value.code, caught.value.where) == ("shape_mismatch", "kaas.yaml:7 graph[0].repeat.until")
+
+
+def tensors(**arrays: np.ndarray) -> ObjectInfo:
+    """What the store says about a safetensors object, with no more of its head than is needed."""
+    content = save(arrays)
+    return ObjectInfo("t", len(content), content[: header_bytes(content[:8])])
+
+
+def test_tensors_solve_symbols_and_are_ranges() -> None:
+    manifest = action(
+        "  w: {io: in, dtype: float32, shape: [n, k]}\n  b: {io: const, dtype: float32, shape: [k]}\n"
+        "  z: {io: out, dtype: float32, shape: [n, k]}"
+    )
+    file = "s3://data/m.safetensors"
+    objects = {"m.safetensors": tensors(weight=np.zeros((2, 3), "f4"), bias=np.zeros(3, "f4"))}
+    arguments = {"w": f"{file}#weight", "b": f"{file}#bias", "z": "inline"}
+    binding = bound(manifest, arguments, objects)
+    begin = len(objects["m.safetensors"].head)
+    assert binding.symbols == {"n": 2, "k": 3}
+    sources = [binding.buffers[name].source for name in "bw"]
+    assert sources == [
+        ObjectSource("s3", "data", "m.safetensors", "t", None, begin, 12),
+        ObjectSource("s3", "data", "m.safetensors", "t", None, begin + 12, 24),
+    ]
+    assert Binding.from_json(json.loads(json.dumps(binding.to_json()))) == binding
+    call = Call.parse(manifest, arguments, activation_id="f00")
+    assert list(call.objects) == [file]
+    with pytest.raises(CallerError, match=r"k is 2 in b \(s3://data/m\.safetensors#bias\) and 3 in w") as caught:
+        bound(manifest, arguments, {"m.safetensors": tensors(weight=np.zeros((2, 3), "f4"), bias=np.zeros(2, "f4"))})
+    assert (caught.value.code, caught.value.where) == ("shape_mismatch", "arguments.b")
+    for objects, code, part in (
+        ({"m.safetensors": tensors(weights=np.zeros(1))}, "object_not_found", "near to it: 'weights'"),
+        ({"m.safetensors": ObjectInfo("t", 9, b"\x93NUMPY\x01\x00v")}, "format_invalid", "save_file"),
+        ({"m.safetensors": tensors(weight=np.zeros((2, 3)))}, "dtype_mismatch", "array.astype('float32')"),
+    ):
+        with pytest.raises(CallerError) as caught:
+            bound(manifest, arguments, objects)
+        assert (caught.value.code, caught.value.where) == (code, "arguments.w")
+        assert part in (caught.value.hint or "")
+
+
+def test_types_that_numpy_does_not_have_bind_to_their_bits() -> None:
+    header = b'{"w":{"dtype":"BF16","shape":[3],"data_offsets":[0,6]}}'
+    objects = {"m.safetensors": ObjectInfo("t", 8 + len(header) + 6, len(header).to_bytes(8, "little") + header)}
+    arguments = {"x": "s3://data/m.safetensors#w"}
+    assert bound(action("  x: {io: in, dtype: uint16, shape: [n]}"), arguments, objects).symbols == {"n": 3}
+    with pytest.raises(CallerError, match="holds BF16, read as uint16, and the action declares x as float32"):
+        bound(action("  x: {io: in, dtype: float32, shape: [n]}"), arguments, objects)
+
+
+def test_a_range_of_a_file_of_tensors_is_raw_data() -> None:
+    manifest = action("  x: {io: in, dtype: uint8, shape: [n]}")
+    binding = bound(manifest, {"x": "s3://data/m.safetensors?offset=0&size=8"}, {"m.safetensors": raw(100)})
+    assert binding.symbols == {"n": 8}
+
+
+def test_a_bundled_tensor() -> None:
+    manifest = action("  w: {io: const, dtype: int8, shape: [n], from: w.safetensors#layer.0}")
+    layout = Layout(DTYPES["int8"], (2,), 80, 2)
+    binding = bound(manifest, {}, files={"w.safetensors#layer.0": layout})
+    assert binding.buffers["w"].source == BundleFile("w.safetensors", 80)
 
 
 def test_a_bundled_const_that_does_not_fit_is_named_in_the_manifest() -> None:

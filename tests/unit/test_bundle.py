@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from manifest_cases import FULL, SAXPY
+from safetensors.numpy import save
 
 from kaas.archive import MAX_BYTES, write_archive
 from kaas.bundle import YAML, ZIP, Bundle
@@ -138,6 +139,36 @@ def test_a_const_whose_file_is_wrong(files: dict[str, bytes], code: str, part: s
         Bundle.open(zipped(CONST, **files))
     assert caught.value.code == code
     assert caught.value.where == "kaas.yaml:8 buffers.y.from"
+
+
+TENSOR = CONST.replace("from: y.npy", "from: y.safetensors#weight")
+
+
+def test_a_const_bound_to_a_tensor_of_a_file(tmp_path: Path) -> None:
+    content = save({"weight": np.arange(5, dtype="f4"), "other": np.zeros(2)})
+    files = {"kaas.yaml": TENSOR.encode(), "saxpy.cu": KERNEL, "y.safetensors": content}
+    for path, data in files.items():
+        (tmp_path / path).write_bytes(data)
+    bundle = Bundle.open(Bundle.pack(tmp_path))
+    assert dict(bundle.files) == files
+    (layout,) = bundle.layouts.values()
+    assert list(bundle.layouts) == ["y.safetensors#weight"]
+    assert (layout.dtype, layout.shape) == (DTYPES["float32"], (5,))
+    assert np.array_equal(np.frombuffer(content, "f4", 5, layout.offset), np.arange(5, dtype="f4"))
+
+
+@pytest.mark.parametrize(
+    ("content", "part"),
+    [
+        (b"no", "y.safetensors#weight: an object of 2 bytes is no safetensors file"),
+        (save({"weights": np.zeros(5, "f4")}), "the file has no tensor 'weight'"),
+        (save({"weight": np.zeros(5)}), "y.safetensors#weight holds float64, and y is declared as float32"),
+    ],
+)
+def test_a_tensor_that_is_wrong(content: bytes, part: str) -> None:
+    with pytest.raises(AuthorError, match=part) as caught:
+        Bundle.open(zipped(TENSOR, **{"y.safetensors": content}))
+    assert (caught.value.code, caught.value.where) == ("bundle_invalid", "kaas.yaml:8 buffers.y.from")
 
 
 EVERYTHING = {

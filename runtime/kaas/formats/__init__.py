@@ -1,6 +1,7 @@
 """The formats of objects, one module each; a format is added by adding its module (see `Format`).
 
-`inline` is the form of values inside calls and results; it has no objects and is not chosen by a key.
+`inline` is the form of values inside calls and results; it has no objects and is not chosen by a key. `safetensors` has
+many arrays in one object, and is chosen by a reference that names one of them.
 """
 
 from __future__ import annotations
