@@ -1,4 +1,4 @@
-"""The kernel action that a command line names: a folder, a zip, or a manifest's text."""
+"""The kernel action that a command line names: a folder, its kaas.yaml, a zip, or a manifest's text."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 
 from kaas.bundle import Bundle
 from kaas.errors import KaasError
+from kaas.manifest import FILE_NAME
 from kaas_cli.output import Failure, as_failure
 
 
@@ -23,17 +24,32 @@ def located(path: Path) -> Iterator[None]:
 
 
 def place(path: Path, where: str | None) -> str | None:
-    """`kaas.yaml:3 buffers.x` inside the folder `path`, as seen from here."""
-    if where is not None and path.is_dir() and (path / where.partition(":")[0]).is_file():
-        return str(path / where)
+    """`kaas.yaml:3 buffers.x` inside the action at `path`, as seen from here."""
+    folder = folder_of(path)
+    if where is not None and folder is not None and (folder / where.partition(":")[0]).is_file():
+        return str(folder / where)
     return where
 
 
-def read_bundle(path: Path) -> bytes:
-    """The bytes of the bundle at `path`: a folder is packed, a file is taken as it is."""
+def folder_of(path: Path) -> Path | None:
+    """The folder of an action; None if `path` is a bundle. A folder's kaas.yaml stands for the folder."""
     if path.is_dir():
-        with located(path):
-            return Bundle.pack(path)
+        return path
+    return path.parent if path.name == FILE_NAME and path.is_file() else None
+
+
+def read_bundle(path: Path, *, is_located: bool = True) -> bytes:
+    """The bytes of the bundle at `path`: a folder is packed, a file is taken as it is.
+
+    Raises Failure where there is none; the errors of `Bundle.pack` as `located` makes them, unless `is_located` is
+    false.
+    """
+    folder = folder_of(path)
+    if folder is not None:
+        if not (folder / FILE_NAME).is_file():
+            raise _no_manifest(folder)
+        with located(path) if is_located else contextlib.nullcontext():
+            return Bundle.pack(folder)
     if not path.exists():
         raise Failure(f"there is no {path}", hint="name the folder with the kaas.yaml, or the zip of `kaas build`")
     return path.read_bytes()
@@ -44,3 +60,14 @@ def open_bundle(path: Path) -> Bundle:
     data = read_bundle(path)
     with located(path):
         return Bundle.open(data)
+
+
+def _no_manifest(folder: Path) -> Failure:
+    near = sorted(folder.glob(f"*/{FILE_NAME}"))[:3]
+    if (folder / "kaas.yml").is_file():
+        hint = f"there is kaas.yml: name it {FILE_NAME}"
+    elif near:
+        hint = f"there is {', '.join(str(path) for path in near)}: name that folder"
+    else:
+        hint = "`kaas new NAME` makes a kernel action to start from"
+    return Failure(f"there is no {FILE_NAME} in {folder.resolve()}", hint=hint)

@@ -44,7 +44,7 @@ EXTRAS = {
 ALSO = {"kaas_pool": {"pycuda", *("cuda-bindings", "nvidia-cuda-nvrtc-cu12", "nvidia-cuda-runtime-cu12")}}
 
 #: What decides: given events and a time, it answers with commands. Everything about it can be replayed.
-PURE = {"scheduler", "residency", "lifecycle", "plan"}
+PURE = {"scheduler", "residency", "lifecycle", "plan", "findings"}
 IMPURE = {
     *("socket", "ssl", "select", "selectors", "asyncio", "http", "urllib", "urllib3", "socketserver"),
     *(

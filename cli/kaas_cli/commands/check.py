@@ -1,67 +1,63 @@
 """Check a kernel action, from the manifest to compiled kernels, without a server.
 
-Findings are printed as `file:line: error: ...`; the exit status is 0 if there are none, else 1. Every source is
-compiled for the device that this machine has.
+  kaas check .
+  kaas check . --set n=1048576 --set iters=100     and what one invocation of that size takes
+  kaas check . --format github --strict            in a workflow
+
+Every source is compiled for the device that this machine has; where that is the emulated one, also by CUDA's own
+compiler (NVRTC), if it is installed. Findings are printed as `file:line: error: what, why, what to do [rule]`;
+docs/check.md lists the rules. The exit status is 1 if there is an error, with --strict also if there is a warning.
 """
 
 from __future__ import annotations
 
 import argparse
+import re
 from pathlib import Path
 
-from kaas.errors import KaasError
-from kaas_cli.devices import add_device_argument, add_unsandboxed_argument, images, target
-from kaas_cli.output import CALLER, patience
-from kaas_cli.sources import place, read_bundle
+from kaas_cli.devices import add_device_argument, add_unsandboxed_argument
+from kaas_cli.output import CALLER, USAGE, Failure, patience
+from kaas_cli.values import parse_values
 from kaas_local.stack import choose_device
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command's options."""
     parser.add_argument("action", type=Path, nargs="?", default=Path(), metavar="DIR", help="folder or zip (here)")
+    parser.add_argument(
+        "--set",
+        dest="sizes",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="a symbol or parameter: with all of them, sizes are checked and an invocation's cost is told",
+    )
+    parser.add_argument("--format", choices=("text", "json", "github"), default="text", help="how to print (text)")
+    parser.add_argument("--strict", action="store_true", help="warnings fail too")
     add_device_argument(parser)
+    parser.add_argument(
+        "--arch", type=_architecture, metavar="sm_NN", help="what NVRTC compiles for beside the emulated device (sm_90)"
+    )
     add_unsandboxed_argument(parser)
 
 
 def run(given: argparse.Namespace) -> int:
     """Check, print, and return the exit status."""
-    from kaas.bundle import Bundle
-    from kaas_pool.compiler import compile_bundle
+    from kaas_cli.checking import Options, check
+    from kaas_cli.reports import FORMATS
 
-    path: Path = given.action
-    kind = choose_device(given.device)
-    try:
-        data = Bundle.pack(path) if path.is_dir() else read_bundle(path)
-        bundle = Bundle.open(data)
-        with patience("compiling"):
-            compiled = compile_bundle(bundle, target(kind), images=images(), allow_unsandboxed=given.allow_unsandboxed)
-    except KaasError as error:
-        if error.row.blame == "platform":
-            raise
-        print(_finding(path, error))
-        return CALLER
-    for source in compiled:
-        if source.log.strip():
-            print(source.log.rstrip())
-    manifest = bundle.manifest
-    found = [
-        _count(len(manifest.buffers), "buffer"),
-        _count(len(manifest.params), "parameter"),
-        _count(sum(len(one.signatures) for one in compiled), "kernel"),
-    ]
-    print(f"{manifest.name}: good ({', '.join(found)} compiled for the {kind} device)")
-    return 0
+    device = choose_device(given.device)
+    if device == "cuda" and given.arch is not None:
+        raise Failure("--arch is for machines without a GPU", hint="leave it out, or --device emulated", status=USAGE)
+    sizes = parse_values(given.sizes, option="--set", example="n=1048576")
+    with patience("compiling"):
+        report = check(given.action, Options(device, given.arch, sizes, given.allow_unsandboxed))
+    print(FORMATS[given.format](report, sizes))
+    failed = report.count("error") or (given.strict and report.count("warning"))
+    return CALLER if failed else 0
 
 
-def _finding(path: Path, error: KaasError) -> str:
-    where = place(path, error.where)
-    file, _, inside = (where or str(path)).partition(" ")
-    first, *rest = error.message.splitlines() or [""]
-    lines = [f"{file}: error: {f'{inside}: ' if inside else ''}{first}", *(f"  {line}" for line in rest)]
-    if error.hint:
-        lines.append(f"  hint: {error.hint}")
-    return "\n".join(lines)
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}{'' if number == 1 else 's'}"
+def _architecture(text: str) -> str:
+    if not re.fullmatch(r"sm_[1-9][0-9]{1,2}", text):
+        raise argparse.ArgumentTypeError(f"{text!r} is no architecture; for example sm_80")
+    return text

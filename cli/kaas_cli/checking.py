@@ -1,0 +1,188 @@
+"""Everything that can be told about a kernel action without a server: what `kaas check` does before it prints."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from kaas.archive import read_directory
+from kaas.binding import Binding
+from kaas.bundle import INCLUDABLE, ZIP, Bundle
+from kaas.errors import AuthorError, CallerError, KaasError
+from kaas.manifest import FILE_NAME, Manifest
+from kaas.suggest import suggest
+from kaas_cli.devices import images, target
+from kaas_cli.sizes import bind_sizes
+from kaas_cli.sources import folder_of, place, read_bundle
+from kaas_local.stack import Kind
+from kaas_pool.compiler import CompiledSource, Target, Unit, nvrtc
+from kaas_pool.compiler.local import compile_units
+from kaas_pool.findings import Finding, Outcome, Subject, find
+from kaas_pool.findings.estimate import Estimate, estimate
+from kaas_pool.findings.finding import error, from_error
+from kaas_pool.limits import Limits
+from kaas_pool.signature_check import signatures_of
+
+#: What NVRTC compiles for where there is no device: the features of the newest data-centre GPU of its line.
+DEFAULT_ARCHITECTURE = "sm_90"
+
+#: The most shared memory that a block can have on any device so far (compute capability 9.0 and 10.0, with opt-in).
+_MOST_SHARED_BYTES = 227 << 10
+
+_ARCHITECTURE = re.compile(r"sm_(?P<major>\d{1,2})(?P<minor>\d)")
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the command line asks for. `architecture` is None where NVRTC is used only if it is there."""
+
+    device: Kind
+    architecture: str | None
+    sizes: Mapping[str, Any]
+    allow_unsandboxed: bool
+
+
+@dataclass(frozen=True)
+class Report:
+    """What was found, with files by the names by which the caller knows them.
+
+    `manifest` is None if it cannot be read; `compilers` are those that compiled, `kernels` what all of them could.
+    """
+
+    findings: Sequence[Finding]
+    manifest: Manifest | None = None
+    compilers: Sequence[str] = ()
+    kernels: int = 0
+    estimate: Estimate | None = None
+
+    def count(self, severity: str) -> int:
+        """How many findings are of a severity."""
+        return sum(finding.severity == severity for finding in self.findings)
+
+
+def check(path: Path, options: Options) -> Report:
+    """Check the action at `path`; raises PlatformError and Failure, whatever is no finding."""
+    try:
+        bundle, missing = _open(path)
+    except AuthorError as failure:
+        return Report(_located(path, [from_error(failure)]))
+    manifest = bundle.manifest
+    binding: Binding | None = None
+    found = list(missing)
+    try:
+        binding = bind_sizes(bundle, options.sizes) if options.sizes else None
+    except CallerError as failure:
+        found.append(from_error(failure))
+    targets = _targets(options)
+    outcomes = [outcome for name, one in targets.items() for outcome in _compile(bundle, one, name, options)]
+    compiled = [one.result for one in outcomes if isinstance(one.result, CompiledSource)]
+    subject = Subject(
+        manifest,
+        signatures_of(compiled),
+        outcomes,
+        {name: data.decode("utf-8", "replace") for name, data in bundle.files.items() if _is_text(name)},
+        _limits(options.device),
+        binding,
+    )
+    return Report(
+        _located(path, sorted([*found, *find(subject)], key=lambda finding: finding.order)),
+        manifest,
+        tuple(targets),
+        len(subject.signatures),
+        estimate(subject) if binding is not None else None,
+    )
+
+
+def _open(path: Path) -> tuple[Bundle, list[Finding]]:
+    """The bundle; where sources are missing from a folder, as much of it as there is, and what is missing."""
+    data = b""
+    folder = folder_of(path)
+    if folder is None:
+        return Bundle.open(read_bundle(path)), []
+    try:
+        data = read_bundle(path, is_located=False)
+    except AuthorError as failure:
+        if failure.code != "source_missing":
+            raise
+        manifest = Manifest.parse((folder / FILE_NAME).read_bytes())
+        files = read_directory(folder, lambda name: name == FILE_NAME or _is_text(name))
+        bundle = Bundle(manifest, files, "", ZIP, {})
+        return bundle, list(_missing(bundle)) or [from_error(failure)]
+    return Bundle.open(data), []
+
+
+def _missing(bundle: Bundle) -> Iterator[Finding]:
+    for source in bundle.manifest.kernels:
+        if source.text is None and not source.compiled_only and source.path not in bundle.files:
+            known = ", ".join(sorted(name for name in bundle.files if name != FILE_NAME)[:10])
+            found = error(
+                bundle.manifest.place_of(source),
+                f"there is no file {source.path!r}",
+                "the kernel has nothing to be compiled from",
+                suggest(source.path, bundle.files) or (f"the folder has {known}" if known else "the folder has none"),
+            )
+            yield replace(found, rule="source-missing")
+
+
+def _is_text(name: str) -> bool:
+    return PurePosixPath(name).suffix in INCLUDABLE
+
+
+def _targets(options: Options) -> dict[str, Target]:
+    """What to compile for: the device that is there, and beside an emulated one CUDA's own compiler."""
+    if options.device == "cuda":
+        return {"cuda": target("cuda")}
+    found = {"emulated": Target("emulated")}
+    try:
+        nvrtc.load()
+    except KaasError:
+        if options.architecture is not None:
+            raise
+        return found
+    architecture = options.architecture or DEFAULT_ARCHITECTURE
+    numbers = _ARCHITECTURE.fullmatch(architecture)
+    assert numbers is not None
+    found[architecture] = Target("cuda", (int(numbers["major"]), int(numbers["minor"])))
+    return found
+
+
+def _compile(bundle: Bundle, one: Target, name: str, options: Options) -> Iterator[Outcome]:
+    """Each unit's outcome; where a source lacks one kernel, each of its kernels' own."""
+    there = [
+        unit
+        for unit in Unit.all_of(bundle.manifest)
+        if not unit.source.compiled_only and (unit.source.text is not None or unit.source.path in bundle.files)
+    ]
+    waiting = there
+    while waiting:
+        again: list[Unit] = []
+        for unit, result in compile_units(
+            bundle, one, images=images(), allow_unsandboxed=options.allow_unsandboxed, units=waiting
+        ):
+            if isinstance(result, KaasError) and result.row.blame == "platform":
+                raise result
+            is_split = isinstance(result, KaasError) and result.code == "kernel_not_found" and len(unit.kernels) > 1
+            if is_split:
+                again += [Unit(unit.source, (kernel,)) for kernel in unit.kernels]
+            else:
+                yield Outcome(unit, name, result)
+        waiting = again
+
+
+def _limits(device: Kind) -> Limits:
+    if device == "emulated":
+        return Limits(shared_bytes=_MOST_SHARED_BYTES)
+    from kaas_pool.executor.device import Device
+
+    opened = Device("cuda", 0)
+    try:
+        return opened.limits
+    finally:
+        opened.close()
+
+
+def _located(path: Path, findings: Sequence[Finding]) -> list[Finding]:
+    return [replace(finding, file=(finding.file and place(path, finding.file)) or str(path)) for finding in findings]
