@@ -1,6 +1,11 @@
 // What the exported functions share.
 #pragma once
 
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <iterator>
+
 #include "context.h"
 #include "error.h"
 #include "handles.h"
@@ -12,6 +17,18 @@ namespace kaas {
 
 using StreamHandle = Stream*;
 using EventHandle = Event*;
+
+// How a dependency works (CUgraphEdgeData); all zero: one node after the other has ended.
+struct EdgeData {
+    unsigned char bytes[8];
+};
+
+// True where none of the edges is of another kind; null means that none is.
+inline bool are_plain(const EdgeData* edges, std::size_t count) {
+    return !edges || std::all_of(edges, edges + count, [](const EdgeData& edge) {
+        return std::all_of(std::begin(edge.bytes), std::end(edge.bytes), [](unsigned char byte) { return !byte; });
+    });
+}
 
 // The stream a handle means in this context. Throws Error(invalid_handle).
 inline Stream& stream_of(Context& context, StreamHandle handle) {

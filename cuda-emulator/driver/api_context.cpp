@@ -2,6 +2,7 @@
 #include <algorithm>
 
 #include "api.h"
+#include "capture.h"
 
 using namespace kaas;
 
@@ -113,6 +114,7 @@ KAAS_EXPORT cuCtxGetApiVersion(Context* handle, unsigned* version) {
 KAAS_EXPORT cuCtxSynchronize() {
     return guarded([] {
         Context& context = Context::current();
+        refuse_in_capturing_context(context);
         context.synchronise();
         context.check();
     });

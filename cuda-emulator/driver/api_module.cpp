@@ -5,6 +5,8 @@
 #include <string>
 
 #include "api.h"
+#include "capture.h"
+#include "operation.h"
 
 using namespace kaas;
 
@@ -26,8 +28,6 @@ enum FunctionAttribute : int {
     max_dynamic_shared_bytes,
     preferred_shared_carveout,
 };
-
-constexpr std::size_t most_argument_bytes = 4096;
 
 // The log buffers that a caller gave with its options; without writing to them PyCUDA would read what lay there.
 class JitLog {
@@ -69,6 +69,7 @@ int load(Module** result, const void* image, unsigned option_count, const int* o
     return guarded([&] {
         Context& context = Context::current();
         require(result && image);
+        refuse_while_capturing(context);
         JitLog log(option_count, options, values);
         std::string explanation;
         std::shared_ptr<const Image> loaded;
@@ -82,54 +83,6 @@ int load(Module** result, const void* image, unsigned option_count, const int* o
         std::lock_guard lock(context.object_mutex);
         context.modules.push_back(*result);
     });
-}
-
-// ***** launches *****
-
-// Copies the arguments that the caller points at to where the kernel expects them.
-std::vector<char> pack(const kaas_abi::Kernel& kernel, void** parameters) {
-    std::vector<char> packed(kernel.argument_bytes);
-    require(parameters || kernel.parameter_count == 0);
-    for (std::uint32_t index = 0; index < kernel.parameter_count; ++index) {
-        const kaas_abi::Parameter& parameter = kernel.parameters[index];
-        require(parameters[index]);
-        std::memcpy(packed.data() + parameter.offset, parameters[index], parameter.size);
-    }
-    return packed;
-}
-
-std::vector<char> take_packed(const kaas_abi::Kernel& kernel, void** extra) {
-    const char* buffer = nullptr;
-    std::size_t size = 0;
-    for (; reinterpret_cast<std::uintptr_t>(*extra) != launch_extra_end; extra += 2) {
-        switch (reinterpret_cast<std::uintptr_t>(extra[0])) {
-            case launch_extra_pointer: buffer = static_cast<const char*>(extra[1]); break;
-            case launch_extra_size: size = *static_cast<const std::size_t*>(extra[1]); break;
-            default: throw Error(invalid_value);
-        }
-    }
-    // Callers may leave out the padding behind the last parameter.
-    std::size_t needed = 0;
-    if (kernel.parameter_count) {
-        const kaas_abi::Parameter& last = kernel.parameters[kernel.parameter_count - 1];
-        needed = last.offset + last.size;
-    }
-    require(size >= needed && size <= most_argument_bytes && (buffer || !needed));
-    std::vector<char> packed(kernel.argument_bytes);
-    if (needed) std::memcpy(packed.data(), buffer, needed);
-    return packed;
-}
-
-void check_shape(kaas_abi::Dim grid, kaas_abi::Dim block) {
-    require(grid.x && grid.y && grid.z && block.x && block.y && block.z);
-    require(grid.x <= 0x7fffffff && grid.y <= 65535 && grid.z <= 65535);
-    require(block.x <= 1024 && block.y <= 1024 && block.z <= 64);
-    require(std::uint64_t{block.x} * block.y * block.z <= 1024);
-    if (std::uint64_t{grid.x} * block.x > kaas_abi::most_threads) {
-        report("a launch has more than %u threads along x, which the emulated device does not support",
-               kaas_abi::most_threads);
-        throw Error(not_supported);
-    }
 }
 
 }  // namespace
@@ -163,6 +116,7 @@ KAAS_EXPORT cuModuleUnload(Module* handle) {
     return guarded([&] {
         Context::current_or_failed();
         std::unique_ptr<Module> module = Handles<Module>::take(handle);
+        module->image->unload();
         Context& context = *module->context;
         context.output.flush();
         std::lock_guard lock(context.object_mutex);
@@ -250,7 +204,7 @@ KAAS_EXPORT cuFuncSetBlockShape(Function* handle, int x, int y, int z) {
         Context::current();
         Handles<Function>::get(handle);
         require(x > 0 && y > 0 && z > 0);
-        check_shape({1, 1, 1}, {static_cast<unsigned>(x), static_cast<unsigned>(y), static_cast<unsigned>(z)});
+        check_block({static_cast<unsigned>(x), static_cast<unsigned>(y), static_cast<unsigned>(z)});
     });
 }
 
@@ -262,23 +216,9 @@ KAAS_EXPORT cuLaunchKernel(Function* handle, unsigned grid_x, unsigned grid_y, u
         Function& function = Handles<Function>::get(handle);
         require(function.context == &context, invalid_handle);
         Stream& stream = stream_of(context, stream_handle);
-        const kaas_abi::Dim grid{grid_x, grid_y, grid_z}, block{block_x, block_y, block_z};
-        check_shape(grid, block);
-        require(dynamic_shared_bytes <= std::max(function.dynamic_shared_most, Device::shared_bytes_default));
-        require(!(parameters && extra));
         context.output.flush();
-
-        auto task = std::make_shared<Task>(Task::Kind::kernel, &context);
-        Launch& launch = task->launch;
-        launch.image = function.image;
-        launch.kernel = function.kernel;
-        launch.grid = grid;
-        launch.block = block;
-        launch.dynamic_shared_bytes = dynamic_shared_bytes;
-        launch.arguments = extra ? take_packed(*function.kernel, extra) : pack(*function.kernel, parameters);
-        launch.blocks = std::uint64_t{grid_x} * grid_y * grid_z;
-        // Eight turns per worker even out blocks of unequal length.
-        launch.chunk = std::max<std::uint64_t>(1, launch.blocks / (std::uint64_t{context.device.workers()} * 8));
-        context.submit(stream, task);
+        enqueue(context, stream,
+                kernel_operation(function, {grid_x, grid_y, grid_z}, {block_x, block_y, block_z}, dynamic_shared_bytes,
+                                 parameters, extra));
     });
 }

@@ -2,7 +2,9 @@
 
 #include <algorithm>
 
+#include "capture.h"
 #include "error.h"
+#include "graph.h"
 #include "handles.h"
 
 namespace kaas {
@@ -38,7 +40,12 @@ void Context::fail(Result result) {
 
 void Context::destroy(Context* handle) {
     std::unique_ptr<Context> context = Handles<Context>::take(handle, invalid_context);
+    drop_captures(*context);
     context->synchronise();
+    Handles<GraphExec>::erase_if([&](const GraphExec& exec) { return exec.context == handle; });
+    Handles<GraphNode>::for_each([&](GraphNode& node) {
+        if (node.context == handle) node.context = nullptr;
+    });
     Handles<Event>::erase_if([&](const Event& event) { return event.context == handle; });
     Handles<Stream>::erase_if([&](const Stream& stream) { return stream.context == handle; });
     Handles<Function>::erase_if([&](const Function& function) { return function.context == handle; });
@@ -68,6 +75,20 @@ void Context::submit(Stream& stream, const TaskPointer& task, const TaskPointer&
     if (pending(also)) dependencies.push_back(also);
     stream.tail = task;
     device.engine.submit(task, dependencies.data(), dependencies.size());
+}
+
+TaskPointer Context::submit_group(Stream& stream, const TaskPointer& also, const SubmitMembers& submit_members) {
+    std::lock_guard lock(order_mutex);
+    std::vector<TaskPointer> dependencies = predecessors(stream);
+    if (pending(also)) dependencies.push_back(also);
+    const auto begin = std::make_shared<Task>(Task::Kind::marker, this);
+    device.engine.submit(begin, dependencies.data(), dependencies.size());
+    std::vector<TaskPointer> ends = submit_members(begin);
+    ends.push_back(begin);
+    auto end = std::make_shared<Task>(Task::Kind::marker, this);
+    device.engine.submit(end, ends.data(), ends.size());
+    stream.tail = end;
+    return end;
 }
 
 void Context::add(Stream& stream) {

@@ -3,6 +3,7 @@
 
 #include <array>
 #include <atomic>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <string>
@@ -17,17 +18,28 @@
 namespace kaas {
 
 class Context;
+struct Capture;
+struct GraphNode;
 
 struct Stream {
     Context* context;
     unsigned flags;
-    TaskPointer tail;  // the last task submitted; guarded by the context's order mutex
+    TaskPointer tail{};  // the last task submitted; guarded by the context's order mutex
+
+    // Guarded by the capture mutex.
+    std::shared_ptr<Capture> capture{};  // null where it is not captured
+    std::vector<GraphNode*> ends{};      // what its next node depends on
 };
 
 struct Event {
     Context* context;
     unsigned flags;
-    TaskPointer task;  // null until recorded; guarded by the context's order mutex
+    TaskPointer task{};  // null until recorded; guarded by the context's order mutex
+
+    std::atomic<bool> captured{false};   // the last record was in a captured stream
+    // Guarded by the capture mutex.
+    std::shared_ptr<Capture> capture{};  // of that record
+    std::vector<GraphNode*> ends{};      // what it stands for there
 };
 
 struct Function {
@@ -65,6 +77,10 @@ public:
 
     // Puts a task at the end of a stream, after what CUDA's rules for the default stream add, and after `also`.
     void submit(Stream& stream, const TaskPointer& task, const TaskPointer& also = nullptr);
+    // Puts several tasks at the end of a stream as one: `submit_members` submits them to the engine, after the task it is
+    // given, and answers those that end last. Answers the task that ends when they have.
+    using SubmitMembers = std::function<std::vector<TaskPointer>(const TaskPointer& begin)>;
+    TaskPointer submit_group(Stream& stream, const TaskPointer& also, const SubmitMembers& submit_members);
     // Waits for all work submitted so far, in all streams; for everything the default stream waits for; for one stream.
     void synchronise();
     void synchronise_legacy();
@@ -82,7 +98,7 @@ public:
     const unsigned flags;
     HostMemory host_memory;
     Output output;                       // of its kernels
-    Stream legacy{nullptr, 0, nullptr};  // the default stream
+    Stream legacy{nullptr, 0};           // the default stream
     std::mutex order_mutex;              // before the engine's mutex, never after
     std::mutex object_mutex;
     std::vector<Module*> modules;        // guarded by the object mutex

@@ -48,6 +48,12 @@ public:
         std::erase_if(table(), [&](const auto& entry) { return condition(*entry.second); });
     }
 
+    template <class Action>
+    static void for_each(Action&& action) {
+        std::lock_guard lock(mutex());
+        for (auto& entry : table()) action(*entry.second);
+    }
+
 private:
     // Never destroyed: worker threads may outlive static destructors.
     static std::mutex& mutex() {

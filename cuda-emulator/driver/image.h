@@ -1,6 +1,7 @@
 // A module's code: a shared object made by the emulator's compiler, loaded from memory.
 #pragma once
 
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <map>
@@ -34,11 +35,15 @@ public:
     bool contains(DevicePointer address, std::size_t bytes) const;
     // Bytes of static shared memory of all the module's kernels together: the image does not tell them apart.
     std::size_t static_shared_bytes() const { return static_shared_bytes_; }
+    // The module it belongs to is unloaded: what was launched may still run.
+    bool unloaded() const { return unloaded_.load(std::memory_order_relaxed); }
+    void unload() const { unloaded_.store(true, std::memory_order_relaxed); }
 
 private:
     Image() = default;
     void read_symbols(const char* bytes);
 
+    mutable std::atomic<bool> unloaded_{false};
     void* library_ = nullptr;
     std::map<std::string, const kaas_abi::Kernel*> kernels_;
     std::map<std::string, Global> globals_;

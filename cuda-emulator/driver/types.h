@@ -20,6 +20,7 @@ enum Result : int {
     invalid_ptx = 218,
     file_not_found = 301,
     invalid_handle = 400,
+    illegal_state = 401,
     not_found = 500,
     not_ready = 600,
     illegal_address = 700,
@@ -32,6 +33,16 @@ enum Result : int {
     host_memory_not_registered = 713,
     launch_failed = 719,
     not_supported = 801,
+    capture_unsupported = 900,
+    capture_invalidated = 901,
+    capture_merge = 902,
+    capture_unmatched = 903,
+    capture_unjoined = 904,
+    capture_isolation = 905,
+    capture_implicit = 906,
+    captured_event = 907,
+    capture_wrong_thread = 908,
+    exec_update_failure = 910,
     unknown_error = 999,
 };
 
@@ -43,6 +54,8 @@ struct Uuid {
 };
 
 enum StreamFlag : unsigned { stream_non_blocking = 1 };
+enum EventRecordFlag : unsigned { record_external = 1 };
+enum EventWaitFlag : unsigned { wait_external = 1 };
 enum EventFlag : unsigned { event_blocking_sync = 1, event_disable_timing = 2, event_interprocess = 4 };
 enum HostFlag : unsigned { host_portable = 1, host_device_map = 2, host_write_combined = 4, host_io_memory = 4, host_read_only = 8 };
 
@@ -70,6 +83,34 @@ struct Copy2D {
     void* target_array;
     std::size_t target_pitch;
     std::size_t width_bytes, height;
+};
+
+// A box of a three-dimensional copy (CUDA_MEMCPY3D).
+struct Copy3D {
+    std::size_t source_x, source_y, source_z, source_level;
+    int source_kind;
+    const void* source_host;
+    DevicePointer source_device;
+    void* source_array;
+    void* reserved_source;
+    std::size_t source_pitch, source_height;
+    std::size_t target_x, target_y, target_z, target_level;
+    int target_kind;
+    void* target_host;
+    DevicePointer target_device;
+    void* target_array;
+    void* reserved_target;
+    std::size_t target_pitch, target_height;
+    std::size_t width_bytes, height, depth;
+};
+static_assert(sizeof(Copy3D) == 200);
+
+// Rows of equal elements (CUDA_MEMSET_NODE_PARAMS).
+struct MemorySet {
+    DevicePointer target;
+    std::size_t pitch;
+    unsigned value, element_bytes;
+    std::size_t width, height;  // elements, rows
 };
 
 enum MemoryKind : int { memory_host = 1, memory_device = 2, memory_array = 3, memory_unified = 4 };
