@@ -119,9 +119,7 @@ def copy_parameters(target: tuple[int, int], source: tuple[int, int], size: int)
     return given
 
 
-def set_parameters(
-    target: int, value: int, width: int, *, element: int = 4, height: int = 1, pitch: int = 0
-) -> Any:
+def set_parameters(target: int, value: int, width: int, *, element: int = 4, height: int = 1, pitch: int = 0) -> Any:
     """A set of `height` rows of `width` elements."""
     given = bindings().CUDA_MEMSET_NODE_PARAMS()
     given.dst, given.value, given.elementSize = target, value, element
@@ -138,7 +136,9 @@ class Graph:
     def _add(self, function: str, after: Sequence[Any], *rest: Any) -> Any:
         return call(function, self.handle, list(after), len(after), *rest)
 
-    def kernel(self, function: Any, *arguments: Argument, after: Sequence[Any] = (), grid: int = 1, block: int = 1) -> Any:
+    def kernel(
+        self, function: Any, *arguments: Argument, after: Sequence[Any] = (), grid: int = 1, block: int = 1
+    ) -> Any:
         given = kernel_parameters(function, arguments, grid=grid, block=block)
         return self._add("cuGraphAddKernelNode", after, given)
 
