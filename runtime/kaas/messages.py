@@ -101,19 +101,13 @@ class RefreshRequest:
         for name, value in (("buffer", buffer), ("reference", reference)):
             if value is not None and not isinstance(value, str):
                 raise CallerError("request_invalid", f"{name} is {shorten(value)}, no text", where=name)
-        return RefreshRequest(bundle, buffer, None if reference is None else _normal_reference(reference))
+        parsed = None if reference is None else str(Reference.parse(reference, "reference"))
+        return RefreshRequest(bundle, buffer, parsed)
 
     def to_json(self) -> dict[str, str]:
         """The body; absent fields are left out."""
         fields = {"bundle": self.bundle, "buffer": self.buffer, "reference": self.reference}
         return {name: value for name, value in fields.items() if value is not None}
-
-
-def _normal_reference(text: str) -> str:
-    """A reference as pins have it. The whole of a safetensors file, which no input can be, is meant as an object."""
-    if "#" not in text and text.partition("?")[0].lower().endswith(".safetensors"):
-        return Reference.parse(f"{text}#any", "reference").object_id
-    return str(Reference.parse(text, "reference"))
 
 
 def _fields(data: object, known: set[str]) -> dict[str, Any]:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import math
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from kaas.binding import ObjectInfo, bind
@@ -18,7 +19,8 @@ from kaas.messages import LogLine
 from kaas.references import Reference
 from kaas_pool.content import ObjectRange
 from kaas_pool.front.bundles import Bundles
-from kaas_pool.front.objects import REFRESH_HINT, Found, Objects, Read, object_id
+from kaas_pool.front.heads import Heads
+from kaas_pool.front.objects import GONE, REFRESH_HINT, Found, Objects, Read, object_id
 from kaas_pool.front.sightings import Answer
 from kaas_pool.front.work import Work
 
@@ -27,6 +29,9 @@ _REMEMBERED = 4096
 #: ... if they carry no more than so many bytes of values, so that the memory stays some 40 MB.
 _REMEMBERED_INLINE = 4096
 
+
+#: Longer headers are read in a thread, in bytes: the largest take a good part of a second.
+_READ_ASIDE = 64 << 10
 
 #: The kinds of freshness without a number.
 _MAX_AGES = {"always": 0.0, "pinned": math.inf}
@@ -59,9 +64,10 @@ class Admitted:
 class Admission:
     """Turns requests into work. `capacity` gives the most device memory one invocation can have, once it is known."""
 
-    def __init__(self, bundles: Bundles, objects: Objects, capacity: Callable[[], int | None]) -> None:
+    def __init__(self, bundles: Bundles, objects: Objects, heads: Heads, capacity: Callable[[], int | None]) -> None:
         self._bundles = bundles
         self._objects = objects
+        self._heads = heads
         self._capacity = capacity
         self._remembered: OrderedDict[tuple[str, str], Admitted] = OrderedDict()
 
@@ -85,12 +91,11 @@ class Admission:
         bundle = self._bundles.recent(tenant, digest) or await self._bundles.get(tenant, digest)
         call = Call.parse(bundle.manifest, arguments, activation_id=identifier)
         fixed = {name: Answer.from_json(answer) for name, answer in (objects or {}).items()}
-        found = await self._objects.look(tenant, digest, _reads(call), fixed)
-        infos = {
-            name: ObjectInfo(answer.etag, answer.size, base64.b64decode(answer.head))
-            for name, answer in found.answers.items()
-        }
-        binding = bind(bundle.manifest, call, infos, bundle.layouts)
+        found, infos = await self._look(tenant, digest, call, fixed)
+        if sum(len(info.head) for info in infos.values()) > _READ_ASIDE:
+            binding = await asyncio.to_thread(bind, bundle.manifest, call, infos, bundle.layouts)
+        else:
+            binding = bind(bundle.manifest, call, infos, bundle.layouts)
         work = Work.of(digest, binding, bundle.device_bytes(binding), found.origin or tenant)
         self._check_size(work)
         admitted = Admitted(work, found, call.unknown)
@@ -124,6 +129,32 @@ class Admission:
             raise error
         others = {name: answer for name, answer in admitted.objects.items() if name != changed}
         return await self.admit(tenant, identifier, fingerprint, digest, arguments, others)
+
+    async def _look(
+        self, tenant: str, digest: str, call: Call, fixed: Mapping[str, Answer]
+    ) -> tuple[Found, dict[str, ObjectInfo]]:
+        """The versions of a call's objects, and of each the first bytes that binding needs."""
+        reads = _reads(call)
+        doubted = set(fixed)
+        while True:
+            found = await self._objects.look(tenant, digest, reads, fixed)
+            infos = {
+                name: ObjectInfo(answer.etag, answer.size, base64.b64decode(answer.head))
+                for name, answer in found.answers.items()
+            }
+            for name, read in {read.reference.object_id: read for read in reads if read.reference.tensor}.items():
+                try:
+                    head = await self._heads.enough(tenant, read.reference, found.answers[name], infos[name].head)
+                except KaasError as error:
+                    if error.code not in GONE or name in doubted:
+                        raise KaasError.from_json({"where": read.where, **error.to_json()}) from error
+                    # It has changed since the store was asked, and nothing is accepted yet.
+                    self._objects.doubt(tenant, name)
+                    doubted.add(name)
+                    break
+                infos[name] = replace(infos[name], head=head)
+            else:
+                return found, infos
 
     def _check_size(self, work: Work) -> None:
         capacity = self._capacity()

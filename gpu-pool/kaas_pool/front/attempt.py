@@ -20,6 +20,7 @@ from kaas_pool.front.executor import Executor, Run
 from kaas_pool.front.executors import Executors
 from kaas_pool.front.host_room import HostRoom, Room
 from kaas_pool.front.mover_client import Lease, MoverClient
+from kaas_pool.front.objects import GONE
 from kaas_pool.front.ticket import Ticket
 from kaas_pool.front.work import Input, Output, render
 
@@ -128,7 +129,13 @@ class Attempt:
 
     async def _start(self) -> Run:
         work, ticket = self.ticket.work, self.ticket
-        executor = self._executor = await self.tools.executors.acquire(self.device, ticket.domain)
+        try:
+            executor = self._executor = await self.tools.executors.acquire(self.device, ticket.domain)
+        except PlatformError as error:
+            if error.code != "device_unavailable":
+                raise
+            # Another device, or this one a little later, may have an executor that starts.
+            raise PlatformError("executor_lost", error.message, hint=error.hint) from error
         await self.tools.executors.reserve(executor, work.memory)
         self._reserved = work.memory
         if not executor.knows(work.digest):
@@ -233,7 +240,7 @@ class Attempt:
         try:
             lease = await self.tools.mover.load(self.ticket.life.tenant, self.ticket.domain, item)
         except KaasError as error:
-            if error.code in ("object_changed", "object_not_found"):
+            if error.code in GONE:
                 self.gone = item
             raise
         if (earlier := self._inputs.get(one.key)) is not None:

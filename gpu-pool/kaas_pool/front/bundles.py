@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import logging
 import os
+import sqlite3
 import tempfile
-from collections import OrderedDict
+import time
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,11 +25,14 @@ from kaas_pool.compiler.client import CompilerClient
 from kaas_pool.compiler.messages import CompiledSource, Target, sealed_file
 from kaas_pool.frames import Frame, Link
 from kaas_pool.front.executor import Facts
-from kaas_pool.front.journal import Journal
+from kaas_pool.front.journal import Journal, unwritable
 from kaas_pool.front.supervisor_client import Child, SupervisorClient
 from kaas_pool.plan import private_copies
 from kaas_pool.signature_check import signatures_of
 from kaas_pool.workspace import device_bytes
+
+#: Writing a bundle takes less than this.
+_PARTIAL_SECONDS = 3600.0
 
 #: Opened bundles in memory: a manifest and its images each, some 100 kB.
 _OPENED = 256
@@ -97,6 +103,8 @@ class Bundles:
         self._supervisor = supervisor
         self._targets = targets
         self._known = set(journal.bundles())
+        #: Uploads that are being written, by digest.
+        self._keeping: Counter[str] = Counter()
         self._opened: OrderedDict[str, OpenedBundle] = OrderedDict()
         self._opening: dict[str, asyncio.Task[OpenedBundle]] = {}
         self._compilers: dict[Target, CompilerClient] = {}
@@ -119,9 +127,7 @@ class Bundles:
             )
         opened = await self._open(digest, data)
         if (tenant, digest) not in self._known:
-            await asyncio.to_thread(_keep, self._path(digest), data)
-            await self._journal.know_bundle(tenant, digest)
-            self._known.add((tenant, digest))
+            await self._keep(tenant, digest, data)
         compiled = [one for target in self._targets() for one in opened.images.get(target, ())]
         return {
             "digest": digest,
@@ -129,6 +135,41 @@ class Bundles:
             "kernels": [kernel for kernels in opened.manifest.kernels.values() for kernel in kernels],
             "warnings": list(dict.fromkeys(one.log for one in compiled if one.log)),
         }
+
+    async def _keep(self, tenant: str, digest: str, data: bytes) -> None:
+        self._keeping[digest] += 1
+        try:
+            await asyncio.to_thread(_write_whole, self._path(digest), data)
+            await self._journal.know_bundle(tenant, digest)
+            self._known.add((tenant, digest))
+        except OSError as error:
+            raise PlatformError(
+                "internal",
+                f"the pool cannot keep the bundle: {error.strerror}",
+                hint="is the disk of its state directory full?",
+            ) from error
+        except sqlite3.Error as error:
+            raise unwritable(error) from error
+        finally:
+            self._keeping -= Counter([digest])
+
+    async def collect(self) -> int:
+        """Delete files that no tenant has uploaded as far as the journal knows; returns how many.
+
+        They are left by a front that died between writing a file and its journal.
+        """
+        entries = await asyncio.to_thread(lambda: list(self._directory.iterdir()))
+        wanted = {digest for _, digest in self._known} | set(self._keeping)
+        gone = 0
+        for path in entries:
+            with contextlib.suppress(FileNotFoundError):  # It was being written and has its name now.
+                is_partial = path.name.startswith(".")
+                if is_partial and path.stat().st_mtime > time.time() - _PARTIAL_SECONDS:
+                    continue
+                if is_partial or f"sha256:{path.name}" not in wanted:
+                    path.unlink()
+                    gone += 1
+        return gone
 
     def recent(self, tenant: str, digest: str) -> OpenedBundle | None:
         """A bundle of this tenant that is open already."""
@@ -224,7 +265,7 @@ def _unknown(digest: str) -> CallerError:
     )
 
 
-def _keep(path: Path, data: bytes) -> None:
+def _write_whole(path: Path, data: bytes) -> None:
     """Write a file so that it is there whole or not at all, also after a power cut."""
     descriptor, aside = tempfile.mkstemp(prefix=".", dir=path.parent)
     try:

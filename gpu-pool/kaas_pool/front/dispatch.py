@@ -32,13 +32,24 @@ Renew = Callable[[Ticket, ObjectRange, KaasError], Awaitable[None]]
 
 
 class Dispatcher:
-    """Drives tickets to their ends. `on_end(ticket)` is called once for each, in the loop."""
+    """Drives tickets to their ends. `on_end(ticket)` is called once for each, in the loop.
 
-    def __init__(self, policy: Policy, tools: Tools, on_end: Callable[[Ticket], None], renew: Renew) -> None:
+    `why_none` tells why no device serves, or None.
+    """
+
+    def __init__(
+        self,
+        policy: Policy,
+        tools: Tools,
+        on_end: Callable[[Ticket], None],
+        renew: Renew,
+        why_none: Callable[[], str | None],
+    ) -> None:
         self.policy = policy
         self._tools = tools
         self._on_end = on_end
         self._renew = renew
+        self._why_none = why_none
         self._loop = asyncio.get_running_loop()
         self._waiting: dict[str, _Waiting] = {}
         self._unfinished: set[Ticket] = set()
@@ -217,6 +228,11 @@ class Dispatcher:
         # The loop's timers may fire early by its clock's resolution.
         for ticket in self._budgets.due(now + 1e-3):
             self._stop(ticket)
-            ticket.life.spend(now)
+            problem = self._why_none() if ticket.life.stage == "queued" else None
+            if problem is None:
+                ticket.life.spend(now)
+            else:
+                error = PlatformError("device_unavailable", f"{problem}; the budget was spent waiting for one")
+                ticket.life.fail(error, now)
             self._finish(ticket)
         self._set_alarm()

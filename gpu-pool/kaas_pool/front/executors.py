@@ -85,6 +85,7 @@ class Executors:
         self._supervisor: SupervisorClient | None = None
         self._on_up = on_up
         self._on_down = on_down
+        self._on_start: Callable[[str, KaasError | None], None] = lambda _, __: None
         #: Executors that died while they had work.
         self.deaths = 0
 
@@ -103,15 +104,15 @@ class Executors:
         """Bytes that one invocation can have on the largest device; None while no device is known."""
         return max((shelf.broker.capacity for shelf in self._shelves.values() if shelf.broker), default=None)
 
-    async def probe(self, device: str) -> Facts:
-        """Learn what a device is by starting an executor there for a moment. Raises KaasError."""
-        shelf = self._shelves[device]
-        if shelf.facts is None:
-            executor = await self.acquire(device, PROBE)
-            self.release(executor)
-            executor.kill("it only looked at the device")
-        assert shelf.facts is not None
-        return shelf.facts
+    def report_starts(self, on_start: Callable[[str, KaasError | None], None]) -> None:
+        """Call `on_start` with the device, and the error if there was one, whenever an executor was to start."""
+        self._on_start = on_start
+
+    async def probe(self, device: str) -> None:
+        """Learn what a device is, and whether executors start there, by starting one for a moment. Raises KaasError."""
+        executor = await self.acquire(device, PROBE)
+        self.release(executor)
+        executor.kill("it only looked at the device")
 
     async def acquire(self, device: str, domain: str) -> Executor:
         """The domain's executor on a device, started if need be; `release` it. Raises KaasError."""
@@ -190,8 +191,14 @@ class Executors:
             if idle:
                 min(idle, key=lambda executor: executor.idle_since).kill("its place is needed")
             await shelf.change()
-        child = await self._supervisor.spawn("executor", device, domain)
-        return await self._greet(child, device, domain)
+        try:
+            child = await self._supervisor.spawn("executor", device, domain)
+            executor = await self._greet(child, device, domain)
+        except KaasError as error:
+            self._on_start(device, error)
+            raise
+        self._on_start(device, None)
+        return executor
 
     async def _greet(self, child: Child, device: str, domain: str) -> Executor:
         shelf = self._shelves[device]
@@ -232,21 +239,3 @@ def usable_bytes(memory_bytes: int, kind: str, executors: int) -> int:
     """What executors may share of a device: the rest is for their contexts and what the driver takes unasked."""
     contexts = executors * CONTEXT_BYTES if kind == "cuda" else 0
     return max(0, memory_bytes - memory_bytes // 16 - contexts)
-
-
-async def keep_probing(executors: Executors, device: str, on_known: Callable[[str], None]) -> None:
-    """Probe a device until it answers, with growing pauses; then call `on_known`."""
-    pause = 0.5
-    while (problem := await _problem(executors, device)) is not None:
-        _log.error("device %s does not serve: %s", device, problem)
-        await asyncio.sleep(pause)
-        pause = min(2 * pause, 30.0)
-    on_known(device)
-
-
-async def _problem(executors: Executors, device: str) -> KaasError | None:
-    try:
-        await executors.probe(device)
-    except KaasError as error:
-        return error
-    return None

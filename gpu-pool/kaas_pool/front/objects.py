@@ -27,6 +27,9 @@ from kaas_pool.front.sightings import Answer, Recent, Sighting
 #: What to do about a pinned object that is not what it was.
 REFRESH_HINT = "`kaas cache refresh` (POST /v1/cache/refresh) lets go of pinned versions; the next call pins anew"
 
+#: Errors of a load that say that the object is not what the look before it found.
+GONE = frozenset({"object_changed", "object_not_found"})
+
 #: A request of the mover that was lost with it is made again this often.
 _STAT_ATTEMPTS = 3
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import math
 import sqlite3
 import time
 
@@ -14,8 +15,10 @@ from kaas_pool.front.admission import Admission
 from kaas_pool.front.attempt import Tools
 from kaas_pool.front.bundles import Bundles
 from kaas_pool.front.config import FrontConfig
+from kaas_pool.front.devices import Devices
 from kaas_pool.front.dispatch import Dispatcher
-from kaas_pool.front.executors import Executors, keep_probing
+from kaas_pool.front.executors import Executors
+from kaas_pool.front.heads import Heads
 from kaas_pool.front.host_room import HostRoom
 from kaas_pool.front.invocations import Invocations
 from kaas_pool.front.journal import Journal
@@ -30,6 +33,9 @@ from kaas_pool.scheduler import POLICIES
 
 #: Seconds between looks at what is old: idle executors, outcomes of more than an hour.
 _SWEEP_SECONDS = 15.0
+
+#: Seconds between looks for bundles that nobody has; the first is at the start.
+_COLLECT_SECONDS = 3600.0
 
 _log = logging.getLogger(__name__)
 
@@ -50,30 +56,31 @@ class Pool:
             config.bundles, config.images, config.kind, self.journal, lambda: self._supervisor, self._targets
         )
         self.objects = Objects(self.mover, self.journal, config.authorisation)
-        self.admission = Admission(self.bundles, self.objects, self.executors.capacity)
+        heads = Heads(self.mover, config.domains)
+        self.admission = Admission(self.bundles, self.objects, heads, self.executors.capacity)
         self.outcomes = Outcomes(self.journal)
         self.invocations = Invocations(config, self.admission, self.objects, self.journal, self.outcomes, self.metrics)
         tools = Tools(self.executors, self.mover, self.bundles, HostRoom(lambda: self.mover.host_bytes))
         policy = POLICIES[config.policy](config.devices, config.slots)
-        self.dispatcher = Dispatcher(policy, tools, self.invocations.on_end, self.invocations.renew)
+        self.dispatcher = Dispatcher(
+            policy, tools, self.invocations.on_end, self.invocations.renew, lambda: self.devices.why_none()
+        )
         self.invocations.use(self.dispatcher)
-        self.status = Status(config, self.executors, self.dispatcher, self.mover)
-        for device in config.devices:
-            self.dispatcher.device_down(device)
+        self.devices = Devices(config.devices, self.executors, self._device_up, self.dispatcher.device_down)
+        self.status = Status(config, self.devices, self.executors, self.dispatcher, self.mover)
         self._supervisor = SupervisorClient(
             Link.from_descriptor(config.control), self.executors.adopted, lambda: self.lost.set_result(None)
         )
         self.executors.use(self._supervisor)
         self.invocations.recover()
-        self._tasks = [loop.create_task(keep_probing(self.executors, device, self._known)) for device in config.devices]
-        self._tasks.append(loop.create_task(self._sweep()))
+        self._tasks = [loop.create_task(self._sweep())]
 
     def not_ready(self) -> str | None:
         """Why bundles and invocations would not be served now; None when they would."""
         if self.invocations.draining:
             return "the front is going down"
-        if not self._targets():
-            return "no device serves yet"
+        if (problem := self.devices.why_none()) is not None:
+            return problem
         if not self.mover.is_connected:
             return "the mover does not answer"
         return None
@@ -113,6 +120,7 @@ class Pool:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.devices.close()
         await self.mover.close()
         self.journal.close()
 
@@ -120,7 +128,7 @@ class Pool:
         known = (self.executors.facts(device) for device in self.config.devices)
         return {self.bundles.target(facts) for facts in known if facts is not None}
 
-    def _known(self, device: str) -> None:
+    def _device_up(self, device: str) -> None:
         self.dispatcher.device_up(device)
         self.invocations.take_up()
 
@@ -131,8 +139,17 @@ class Pool:
         self.dispatcher.executor_down(device, domain)
 
     async def _sweep(self) -> None:
+        collected = -math.inf
         while True:
-            await asyncio.sleep(min(_SWEEP_SECONDS, self.config.idle_stop / 4))
             self.executors.stop_idle(self.config.idle_stop)
             with contextlib.suppress(sqlite3.Error):  # The journal has told its log; the next round tries again.
                 await self.outcomes.expire()
+            if time.monotonic() - collected >= _COLLECT_SECONDS:
+                collected = time.monotonic()
+                try:
+                    gone = await self.bundles.collect()
+                except OSError as error:
+                    _log.error("bundles that nobody has cannot be deleted: %s", error)
+                else:
+                    _log.log(logging.INFO if gone else logging.DEBUG, "deleted %d bundles that nobody has", gone)
+            await asyncio.sleep(min(_SWEEP_SECONDS, self.config.idle_stop / 4))

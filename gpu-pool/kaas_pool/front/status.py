@@ -6,6 +6,7 @@ from collections import Counter
 from typing import Any
 
 from kaas_pool.front.config import FrontConfig
+from kaas_pool.front.devices import Devices
 from kaas_pool.front.dispatch import Dispatcher
 from kaas_pool.front.executors import PROBE, Executors
 from kaas_pool.front.mover_client import MoverClient
@@ -15,8 +16,16 @@ from kaas_pool.front.tokens import Identity
 class Status:
     """Views of the running pool for one identity at a time."""
 
-    def __init__(self, config: FrontConfig, executors: Executors, dispatcher: Dispatcher, mover: MoverClient) -> None:
+    def __init__(
+        self,
+        config: FrontConfig,
+        devices: Devices,
+        executors: Executors,
+        dispatcher: Dispatcher,
+        mover: MoverClient,
+    ) -> None:
         self._config = config
+        self._devices = devices
         self._executors = executors
         self._dispatcher = dispatcher
         self._mover = mover
@@ -33,6 +42,10 @@ class Status:
                     "memory_bytes": facts.memory_bytes,
                     "compute_capability": ".".join(map(str, facts.compute_capability)),
                 }
+            problem = self._devices.problem(device)
+            entry["serves"] = problem is None
+            if problem is not None:
+                entry["problem"] = problem
             entry["busy"] = self._dispatcher.policy.slots.busy(device)
             entry["executors"] = [
                 {
