@@ -154,10 +154,10 @@ class _Assignment:
 
     def _choose(self, before: list[int]) -> int:
         """The lane for a node that follows `before`."""
-        ends = {lane.last: number for number, lane in enumerate(self.lanes) if lane.nodes}
-        for earlier in reversed(before):
-            if earlier in ends:
-                return ends[earlier]
+        ended = [number for number, lane in enumerate(self.lanes) if lane.nodes and lane.last in before]
+        if ended:
+            # The first, where all lanes are joined in the end.
+            return ended[0]
         known = [_BEGINNING] * LANES
         for earlier in before:
             known = _both(known, self.seen_by[earlier])

@@ -122,6 +122,106 @@ graph:
       steps:
         - {kernel: smooth, source: all.cu, threads: [n], block: [32], args: [t, z, int32(n), float32(1)]}
 """,
+    # Halves x until its first element is small enough.
+    "settle": """
+params: {most: {type: int32, default: 100}, tol: {type: float32, default: 1}, every: {type: int32, default: 1}}
+buffers:
+  x: {io: in, dtype: float32, shape: [n]}
+  z: {io: out, dtype: float32, shape: [n]}
+graph:
+  - repeat:
+      times: most
+      swap: [x, z]
+      until: {buffer: z, below: tol, every: every}
+      steps:
+        - {kernel: scale, source: all.cu, threads: [n], block: [128], args: [x, z, int32(n), float32(0.5)]}
+  - {copy: {from: x, to: z}}
+""",
+    # Inner loops that end early, inside one that ends early, inside one by index.
+    "settle_often": """
+buffers:
+  x: {io: in, dtype: float32, shape: [n]}
+  z: {io: inout, dtype: float32, shape: [n]}
+graph:
+  - repeat:
+      times: 3
+      as: i
+      steps:
+        - repeat:
+            times: 4
+            until: {buffer: z, below: 10 - 4 * i}
+            steps:
+              - repeat:
+                  times: 5 + i
+                  until: {buffer: z, below: 12 - 4 * i, every: 2}
+                  steps:
+                    - {kernel: add, source: all.cu, threads: [n], block: [128], args: [z, int32(n), float32(-1)]}
+  - repeat:
+      times: 0
+      until: {buffer: z, below: 0}
+      steps:
+        - {kernel: add, source: all.cu, threads: [n], block: [128], args: [z, int32(n), float32(-1)]}
+""",
+    # A loop that only a value ends, and the value does not come.
+    "unsettled": """
+buffers:
+  x: {io: in, dtype: float32, shape: [n]}
+  z: {io: out, dtype: float32, shape: [n]}
+graph:
+  - repeat:
+      times: 1000000000
+      until: {buffer: x, below: -1}
+      steps:
+        - {kernel: scale, source: all.cu, threads: [n], block: [128], args: [x, z, int32(n), float32(0.5)]}
+""",
+    # Four branches from one input, of several steps each, in a loop, joined in the end.
+    "branches": """
+params: {rounds: {type: int32, default: 10}}
+buffers:
+  x: {io: in, dtype: float32, shape: [n]}
+  a: {io: temp, dtype: float32, shape: [n]}
+  b: {io: temp, dtype: float32, shape: [n], zero: true}
+  c: {io: temp, dtype: float32, shape: [n]}
+  d: {io: temp, dtype: float32, shape: [n]}
+  z: {io: out, dtype: float32, shape: [n], zero: true}
+graph:
+  - repeat:
+      times: rounds
+      as: k
+      steps:
+        - {kernel: scale, source: all.cu, threads: [n], block: [128], args: [x, a, int32(n), float32(k)]}
+        - {kernel: scale, source: all.cu, threads: [n], block: [128], args: [x, c, int32(n), float32(2)]}
+        - {kernel: scale, source: all.cu, threads: [n], block: [128], args: [x, d, int32(n), float32(3)]}
+        - {kernel: add, source: all.cu, threads: [n], block: [128], args: [b, int32(n), float32(1)]}
+        - {kernel: scale, source: all.cu, threads: [n], block: [128], args: [x, x, int32(n), float32(1)]}
+        - {kernel: sum, source: all.cu, threads: [n], block: [128], args: [a, c, z, int32(n)]}
+        - {kernel: sum, source: all.cu, threads: [n], block: [128], args: [b, d, z, int32(n)]}
+""",
+    # Temporaries that take turns: 2n floats at once, of 4n.
+    "turns": """
+buffers:
+  x: {io: in, dtype: float32, shape: [n]}
+  a: {io: temp, dtype: float32, shape: [n]}
+  b: {io: temp, dtype: float32, shape: [n]}
+  c: {io: temp, dtype: float32, shape: [n], zero: true}
+  d: {io: temp, dtype: float32, shape: [n]}
+  z: {io: out, dtype: float32, shape: [n], zero: true}
+graph:
+  - {kernel: scale, source: all.cu, threads: [n], block: [128], args: [x, a, int32(n), float32(2)]}
+  - {kernel: scale, source: all.cu, threads: [n], block: [128], args: [a, b, int32(n), float32(2)]}
+  - {kernel: sum, source: all.cu, threads: [n], block: [128], args: [b, x, c, int32(n)]}
+  - {kernel: scale, source: all.cu, threads: [n], block: [128], args: [c, d, int32(n), float32(2)]}
+  - {kernel: sum, source: all.cu, threads: [n], block: [128], args: [d, x, z, int32(n)]}
+""",
+    # Dynamic shared memory beside 4,000 bytes of static: in all over 48 KiB.
+    "shared": """
+params: {size: {type: int32, default: 60000}}
+buffers:
+  x: {io: in, dtype: float32, shape: [n]}
+  z: {io: out, dtype: float32, shape: [n]}
+graph:
+  - {kernel: through_shared, source: all.cu, grid: [1], block: [128], shared: size, args: [x, z, int32(n), size]}
+""",
     "patterns": """
 params: {d: {type: float64, default: 0.1}}
 buffers:
@@ -156,6 +256,36 @@ extern "C" __global__ void accumulate(float *x, float *y, int n) {
 extern "C" __global__ void smooth(const float *x, float *z, int n, float k) {
     int i = blockIdx.x * blockDim.x + threadIdx.x;
     if (i < n) z[i] = 0.5f * (x[i] + x[(i + 1) % n]) + k;
+}
+
+extern "C" __global__ void scale(const float *x, float *z, int n, float k) {
+    int i = blockIdx.x * blockDim.x + threadIdx.x;
+    if (i < n) z[i] = k * x[i];
+}
+
+extern "C" __global__ void add(float *z, int n, float k) {
+    int i = blockIdx.x * blockDim.x + threadIdx.x;
+    if (i < n) z[i] += k;
+}
+
+extern "C" __global__ void sum(const float *x, const float *y, float *z, int n) {
+    int i = blockIdx.x * blockDim.x + threadIdx.x;
+    if (i < n) z[i] += x[i] + y[i];
+}
+
+// Through the end of the dynamic shared memory, and the static one.
+extern "C" __global__ void through_shared(const float *x, float *z, int n, int size) {
+    __shared__ float fixed[1000];
+    extern __shared__ float dynamic[];
+    float *end = dynamic + size / 4 - 1;
+    for (int i = 0; i < n; i++) {
+        if (threadIdx.x == 0) {
+            *end = x[i];
+            fixed[999] = *end;
+            z[i] = fixed[999];
+        }
+        __syncthreads();
+    }
 }
 
 extern "C" __global__ void fault(const float *x, float *z) {

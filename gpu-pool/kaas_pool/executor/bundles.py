@@ -14,7 +14,7 @@ from kaas.errors import PlatformError
 from kaas.graph import Source
 from kaas.manifest import Manifest
 from kaas_pool.compiler.signatures import KernelSignature
-from kaas_pool.executor.device import Device
+from kaas_pool.executor.device import Device, Function
 from kaas_pool.frames import Frame
 from kaas_pool.signature_check import Kernel, Signatures
 
@@ -48,7 +48,7 @@ class BundleStore:
     def __init__(self, device: Device) -> None:
         self._device = device
         self._bundles: dict[str, DeviceBundle] = {}
-        self._functions: OrderedDict[str, dict[Kernel, Any]] = OrderedDict()
+        self._functions: OrderedDict[str, dict[Kernel, Function]] = OrderedDict()
 
     def add_frame(self, frame: Frame, descriptors: list[int]) -> None:
         """Take a `bundle` frame of the front: its images are in the order of the manifest's sources."""
@@ -70,7 +70,7 @@ class BundleStore:
             raise PlatformError("internal", f"the executor was never given the bundle {digest}")
         return bundle
 
-    def functions(self, digest: str, kernels: tuple[Kernel, ...]) -> list[Any]:
+    def functions(self, digest: str, kernels: tuple[Kernel, ...]) -> list[Function]:
         """The device functions of `kernels`, loading their modules if need be. Raises the driver's error."""
         functions = self._functions.get(digest)
         if functions is None:
@@ -81,10 +81,10 @@ class BundleStore:
             self._functions.move_to_end(digest)
         return [functions[kernel] for kernel in kernels]
 
-    def _load(self, bundle: DeviceBundle) -> dict[Kernel, Any]:
+    def _load(self, bundle: DeviceBundle) -> dict[Kernel, Function]:
         modules = {source: self._device.load_module(image) for source, image in bundle.images.items()}
         return {
-            (source, kernel): modules[source].get_function(signature.symbol)
+            (source, kernel): self._device.function(modules[source], signature.symbol)
             for (source, kernel), signature in bundle.signatures.items()
         }
 

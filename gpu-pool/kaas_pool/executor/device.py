@@ -9,10 +9,11 @@ import ctypes
 import importlib
 import math
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, Literal
 
 from kaas.errors import PlatformError
-from kaas_pool.executor.driver_errors import OUT_OF_MEMORY, DriverErrors, Failure
+from kaas_pool.executor.driver_errors import OUT_OF_MEMORY, DriverErrors, Failure, last_fault
 from kaas_pool.executor.host import Bytes, Mapped
 from kaas_pool.executor.memory import DeviceMemory
 from kaas_pool.limits import Limits
@@ -66,6 +67,27 @@ class Slot:
         return self._lanes
 
 
+class Function:
+    """A kernel on the device. Sizes are bytes of shared memory per block.
+
+    `launch(grid, block, arguments, shared, stream)` takes the arguments as the bytes of their layout.
+    """
+
+    def __init__(
+        self, launch: Callable[..., None], *, static_shared: int, allowed_shared: int, allow: Callable[[int], None]
+    ) -> None:
+        self.launch = launch
+        self.static_shared = static_shared
+        self._allowed_shared = allowed_shared
+        self._allow = allow
+
+    def allow_shared(self, size: int) -> None:
+        """Let it be launched with `size` bytes of dynamic shared memory. Raises the driver's error."""
+        if size > self._allowed_shared:
+            self._allow(size)
+            self._allowed_shared = size
+
+
 class Device:
     """One device's context, streams and memory, from construction to `close`.
 
@@ -79,7 +101,7 @@ class Device:
         self.index = index
         self.driver_error: type[Exception] = self._cuda.Error
         self._library = ctypes.CDLL("libcuda.so.1")
-        self._errors = DriverErrors(lambda code: _error_text(self._library, code))
+        self._errors = DriverErrors(lambda code: _error_text(self._library, code), lambda: last_fault(self._library))
         try:
             self._cuda.init()
             device = self._cuda.Device(index)
@@ -206,11 +228,16 @@ class Device:
         """Load a compiled image."""
         return self._cuda.module_from_buffer(image)
 
-    def allow_shared(self, function: Any, size: int) -> None:
-        """Let `function` be launched with `size` bytes of dynamic shared memory."""
-        attribute = self._cuda.function_attribute.MAX_DYNAMIC_SHARED_SIZE_BYTES
-        if function.get_attribute(attribute) < size:
-            function.set_attribute(attribute, size)
+    def function(self, module: Any, symbol: str) -> Function:
+        """A kernel of a loaded module. Raises the driver's error."""
+        function = module.get_function(symbol)
+        attributes = self._cuda.function_attribute
+        return Function(
+            function._launch_kernel,
+            static_shared=function.get_attribute(attributes.SHARED_SIZE_BYTES),
+            allowed_shared=function.get_attribute(attributes.MAX_DYNAMIC_SHARED_SIZE_BYTES),
+            allow=partial(function.set_attribute, attributes.MAX_DYNAMIC_SHARED_SIZE_BYTES),
+        )
 
 
 def _error_text(library: ctypes.CDLL, code: int) -> str:

@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from kaas_pool.executor.device import Device
+from kaas.errors import CallerError
+from kaas_pool.executor.device import Device, Function
 from kaas_pool.executor.host import Bytes
 from kaas_pool.operations import Await, Check, Copy, Fill, Launch, Leaf, Permutation, Signal, walk
 from kaas_pool.plan import Plan
@@ -45,9 +46,10 @@ class Launcher:
     """
 
     def __init__(
-        self, device: Device, plan: Plan, functions: Sequence[Any], addresses: Sequence[int], lanes: Sequence[Any]
+        self, device: Device, plan: Plan, functions: Sequence[Function], addresses: Sequence[int], lanes: Sequence[Any]
     ) -> None:
         self._device = device
+        self._kernels = plan.kernels
         self._functions = functions
         self._addresses = addresses
         self._lanes = lanes[: plan.lanes]
@@ -133,7 +135,7 @@ class Launcher:
                 _ADDRESS.pack_into(arguments, at, addresses[permutation[buffer]] + offset)
             # PyCUDA's prepared calls pack the arguments anew each time, and also call cuFuncSetBlockShape.
             call: Call = partial(
-                self._functions[operation.kernel]._launch_kernel,
+                self._function(operation).launch,
                 operation.grid,
                 operation.block,
                 bytes(arguments),
@@ -154,6 +156,20 @@ class Launcher:
         assert isinstance(operation, Copy)
         target, source = addresses[permutation[operation.target]], addresses[permutation[operation.source]]
         return partial(self._device.copy, target, source, operation.size, stream)
+
+    def _function(self, launch: Launch) -> Function:
+        """The kernel, ready for so much shared memory."""
+        function, limit = self._functions[launch.kernel], self._device.limits.shared_bytes
+        if function.static_shared + launch.shared > limit:
+            _, kernel = self._kernels[launch.kernel]
+            raise CallerError(
+                "launch_invalid",
+                f"{kernel}: {launch.shared} bytes of shared memory beside its own {function.static_shared} "
+                f"are over the device's {limit}",
+                where=launch.where,
+            )
+        function.allow_shared(launch.shared)
+        return function
 
     def _signal(self, number: int) -> Any:
         if number not in self._signals:
