@@ -10,7 +10,8 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-_TOKEN = re.compile(
+#: What of C++ matters here; the rest is passed over.
+TOKEN = re.compile(
     r"""
       (?P<raw> (?:u8|[uUL])?R"(?P<delimiter>[^()\\\s]{0,16})\(.*?\)(?P=delimiter)" )
     | (?P<text> (?:u8|[uUL])?"(?:[^"\\\n]|\\.)*" | (?:u8|[uUL])?'(?:[^'\\\n]|\\.)*' )
@@ -18,11 +19,15 @@ _TOKEN = re.compile(
     | (?P<number> \.?\d(?:[\w.]|'\w|[eEpP][+-])* )
     | (?P<word> [A-Za-z_]\w* )
     | (?P<mark> [{};\[\]()] )
+    | (?P<launch> <<< )
     """,
     re.VERBOSE | re.DOTALL | re.MULTILINE,
 )
 
 _DYNAMIC = re.compile(r"(?P<type>.*?)\b(?P<name>[A-Za-z_]\w*)\s*\[[^\]]*\](?P<rest>(?:\s*\[[^\]]*\])*)\s*\Z", re.DOTALL)
+
+#: The device language, included before every source.
+PREFIX = "kaas_device.h"
 
 #: Before the name of a kernel where the compiler's messages name a file.
 KERNEL_MARK = "kernel "
@@ -43,7 +48,7 @@ class _Reader:
         self._arrays = 0
 
     def read(self) -> None:
-        for token in _TOKEN.finditer(self.text):
+        for token in TOKEN.finditer(self.text):
             kind = token.lastgroup
             if token["directive"] is not None:
                 self._statement = max(self._statement, token.end()) if not self._words else self._statement

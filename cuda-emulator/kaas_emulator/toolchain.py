@@ -9,12 +9,12 @@ from __future__ import annotations
 import functools
 import hashlib
 import os
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from kaas_emulator import cache, compiler, device_source, sources
+from kaas_emulator import cache, compiler, device_source, messages, sources
 from kaas_emulator.errors import CompileFailed, EmulatorError
+from kaas_emulator.refusals import refusals
 
 #: What CUDA promises and what it does not, in the host compiler's words: multiplications and additions are fused as by
 #: default on a GPU; no errno, no floating-point traps; types may be punned, which nvcc lets pass.
@@ -39,7 +39,7 @@ _MESSAGES = (
 #: A compute capability stands in for the device's, which the compiler need not know.
 _DEFINES = ("-D__CUDA_ARCH__=900",)
 
-_PREFIX = "kaas_device.h"
+_PREFIX = device_source.PREFIX
 
 
 @functools.lru_cache(maxsize=1)
@@ -100,7 +100,7 @@ def _preprocess(source: Path, includes: Sequence[Path], defines: Mapping[str, st
     try:
         done = compiler.run([*command, *_system_includes(), "-x", "c++", name, "-o", text.name], workdir)
         if done.returncode:
-            raise CompileFailed(_readable(done.stderr, workdir))
+            raise CompileFailed(messages.readable(done.stderr, workdir))
         return device_source.split(text.read_text("utf-8", errors="surrogateescape"), name)
     finally:
         text.unlink(missing_ok=True)
@@ -129,55 +129,17 @@ def compile_image(
     compiler's lines, EmulatorError where there is no compiler.
     """
     prefix, text = _preprocess(source, includes, defines, workdir)
+    refused = messages.refused(refusals(text), workdir)
+    if refused:
+        raise CompileFailed(refused)
     host_source, image = workdir / "kaas-image.ii", workdir / "kaas-image.so"
     try:
         host_source.write_text(prefix + device_source.to_host_source(text, kernels), "utf-8", errors="surrogateescape")
         command = [compiler.compiler(), *_LANGUAGE, *_CODE, *_MESSAGES, "-fpreprocessed", "-x", "c++", host_source.name]
         done = compiler.run([*command, "-x", "none", *_LINK, "-o", image.name], workdir)
         if done.returncode:
-            raise CompileFailed(_readable(done.stderr, workdir))
+            raise CompileFailed(messages.readable(done.stderr, workdir))
         return image.read_bytes()
     finally:
         host_source.unlink(missing_ok=True)
         image.unlink(missing_ok=True)
-
-
-_MESSAGE = re.compile(r"(?P<file>[^:\n]+):(?P<line>\d+): (?:fatal )?(?:error|warning|note): ")
-_NOISE = re.compile(r"compilation terminated|collect2: ")
-_LINKER = re.compile(r"^\S*/ld(?:\.\w+)?: ")
-#: Messages about the image's table are about a kernel's name; the first of each says what is wrong.
-_TABLE = re.compile(rf"{device_source.KERNEL_MARK}(?P<name>[^:\n]+(?:::[^:\n]+)*):1: ")
-
-
-def _readable(log: str, workdir: Path) -> str:
-    """The compiler's messages with the user's lines quoted, without this machine's directories and our headers."""
-    own = (str(sources.include_directory()), f"from {_PREFIX}")
-    lines: list[str] = []
-    kernels: set[str] = set()
-    for line in log.replace(f"{workdir}{os.sep}", "").splitlines():
-        if _NOISE.match(line) or any(place in line for place in own):
-            continue
-        about_kernel = _TABLE.match(line)
-        if about_kernel is not None:
-            if about_kernel["name"] not in kernels:
-                kernels.add(about_kernel["name"])
-                lines.append(f"kernel {about_kernel['name']}: {line[about_kernel.end() :]}")
-            continue
-        lines.append(_LINKER.sub("", line))
-        found = _MESSAGE.match(line)
-        quoted = _line_of(found["file"], int(found["line"]), workdir) if found else None
-        if quoted:
-            lines.append(f"    {quoted}")
-    return "\n".join(lines)
-
-
-def _line_of(name: str, number: int, workdir: Path) -> str | None:
-    """A line of a file in the work directory; a message may be about any file of the machine, and those are private."""
-    path = (workdir / name).resolve()
-    if not path.is_relative_to(workdir.resolve()):
-        return None
-    try:
-        with path.open(errors="replace") as file:
-            return next((line.strip() for index, line in enumerate(file, 1) if index == number), None)
-    except OSError:
-        return None

@@ -8,8 +8,13 @@ namespace kaas_device {
 static thread_local volatile bool storage_touched;
 [[gnu::noipa]] static void touch_thread_storage() { storage_touched = true; }
 
+template <class>
+constexpr bool is_kernel = false;
+
 template <auto Function>
-struct Entry;
+struct Entry {
+    static_assert(is_kernel<decltype(Function)>, "a kernel must return void");
+};
 
 template <class... Parameters, void (*Function)(Parameters...)>
 struct Entry<Function> {
