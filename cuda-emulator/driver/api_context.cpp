@@ -1,5 +1,7 @@
 // Exported functions: contexts.
 #include <algorithm>
+#include <cstdio>
+#include <string>
 
 #include "api.h"
 #include "capture.h"
@@ -166,6 +168,17 @@ KAAS_EXPORT cuCtxGetStreamPriorityRange(int* least, int* greatest) {
         if (least) *least = 0;
         if (greatest) *greatest = 0;
     });
+}
+
+// What the current context's first error was about, as one sentence with an end mark, cut to `size` bytes. Answers its
+// length; 0 where no context is current or nothing went wrong. Not of the driver API: for whoever reports errors.
+KAAS_EXPORT kaas_emulator_last_fault(char* text, std::size_t size) {
+    if (is_forked_child() || !text || !size) return 0;
+    const auto& stack = context_stack();
+    if (stack.empty() || !Handles<Context>::alive(stack.back())) return 0;
+    const std::string explanation = stack.back()->explanation();
+    std::snprintf(text, size, "%s", explanation.c_str());
+    return static_cast<int>(std::min(explanation.size(), size - 1));
 }
 
 // ***** primary contexts *****

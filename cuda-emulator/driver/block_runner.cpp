@@ -3,7 +3,6 @@
 #include <sys/mman.h>
 
 #include <bit>
-#include <cstdio>
 #include <cstdlib>
 
 #include "error.h"
@@ -68,19 +67,23 @@ Result BlockRunner::run(kaas_abi::Dim index) {
     block_.index = index;
     block_.cursor = 0;
     live_ = 0;
-    outcome_ = success;
+    if (stop_.code != success) stop_ = {};
     current_ = fibers_.take(enter_fiber);
-    if (!current_) return launch_out_of_resources;
+    if (!current_) {
+        abandon(Stop::Kind::no_stack, launch_out_of_resources);
+        return launch_out_of_resources;
+    }
     kaas_fiber_switch(&outside_, current_->stack_pointer);
     current_ = nullptr;
-    if (outcome_ != success) {
+    if (stop_.code != success) {
+        if (stop_.kind == Stop::Kind::deadlock) collect_waiting();
         fibers_.reset();
         ready_begin_ = ready_end_ = 0;
         at_barrier_.clear();
         barrier_count_ = 0;
         warps_.fill({});
     }
-    return outcome_;
+    return stop_.code;
 }
 
 void BlockRunner::enter_fiber() {
@@ -117,15 +120,11 @@ Fiber* BlockRunner::next() {
     if (ready_begin_ == ready_end_) {
         if (block_.cursor < threads_) {
             Fiber* fiber = fibers_.take(enter_fiber);
-            if (!fiber) stop(launch_out_of_resources);
+            if (!fiber) stop(Stop::Kind::no_stack, launch_out_of_resources);
             return fiber;
         }
         if (live_ == 0) return nullptr;
-        if (!wake_someone()) {
-            report("%s: its threads wait for each other and none can go on (a barrier or a warp function that not all "
-                   "of them reach)", describe());
-            stop(launch_failed);
-        }
+        if (!wake_someone()) stop(Stop::Kind::deadlock, launch_failed);
     }
     // With hundreds of fibres their stacks are in no first-level cache: fetch the next one's while this one runs.
     __builtin_prefetch(ready_[(ready_begin_ + 2) % most_threads]);
@@ -142,21 +141,42 @@ void BlockRunner::suspend() {
     if (current_ != waiting) kaas_fiber_switch(&waiting->stack_pointer, current_->stack_pointer);
 }
 
-void BlockRunner::stop(Result reason) {
+void BlockRunner::stop(Stop::Kind kind, Result code) {
     StackPointer unused;
-    kaas_fiber_switch(&unused, abandon(reason));
+    kaas_fiber_switch(&unused, abandon(kind, code));
     std::abort();  // not reached: nothing switches back to an abandoned fibre
 }
 
-StackPointer BlockRunner::abandon(Result reason) {
-    outcome_ = reason;
+StackPointer BlockRunner::abandon(Stop::Kind kind, Result code) {
+    stop_.kind = kind;
+    stop_.code = code;
+    stop_.block = block_.index;
+    stop_.shared = reinterpret_cast<std::uintptr_t>(block_.dynamic_shared);
+    stop_.shared_bytes = block_.dynamic_shared_bytes;
+    if (stop_.thread < 0 && current_ && current_->counted) stop_.thread = static_cast<int>(current_->thread);
     return outside_;
 }
 
-const char* BlockRunner::describe() {
-    std::snprintf(description_.data(), description_.size(), "kernel %s, block (%u, %u, %u)", launch_->kernel->name,
-                  block_.index.x, block_.index.y, block_.index.z);
-    return description_.data();
+// ***** what a block that cannot go on waits for *****
+
+void BlockRunner::add_waiting(const Waiting& waiting) {
+    for (Waiting& known : stop_.waiting) {
+        if (known.place != waiting.place || known.whole_block != waiting.whole_block || known.mask != waiting.mask)
+            continue;
+        if (waiting.first < known.first) known.first = waiting.first;
+        ++known.count;
+        return;
+    }
+    stop_.waiting.push_back(waiting);
+}
+
+void BlockRunner::collect_waiting() {
+    for (const Fiber* fiber : at_barrier_) add_waiting({fiber->place, true, WarpOp::sync, 0, fiber->thread, 1});
+    for (const Warp& warp : warps_)
+        for (unsigned rest = warp.waiting; rest; rest &= rest - 1) {
+            const Fiber* fiber = warp.fibers[std::countr_zero(rest)];
+            add_waiting({fiber->place, false, fiber->op, fiber->mask, fiber->thread, 1});
+        }
 }
 
 Fiber* BlockRunner::count_current(unsigned thread) {
@@ -194,6 +214,7 @@ void BlockRunner::open_barrier() {
 std::uint64_t BlockRunner::sync_block(kaas_abi::Block* block, unsigned thread, BlockOp op, unsigned predicate) {
     BlockRunner& self = *static_cast<RunningBlock*>(block)->runner;
     Fiber* fiber = self.count_current(thread);
+    fiber->place = __builtin_return_address(0);
     self.at_barrier_.push_back(fiber);
     self.barrier_op_ = op;
     self.barrier_count_ += predicate != 0;
@@ -281,13 +302,15 @@ std::uint64_t BlockRunner::sync_warp(kaas_abi::Block* block, unsigned thread, un
     if (op == WarpOp::active_mask) {
         mask = 0;  // resolved by wake_someone() when no lane can go on
     } else if (!(mask & own)) {
-        report("%s: thread %u calls a warp function with mask 0x%08x, which leaves out its own lane %u",
-               self.describe(), thread, mask, thread % warp_size);
-        self.stop(launch_failed);
+        self.stop_.mask = mask;
+        self.stop_.thread = static_cast<int>(thread);
+        self.stop_.place = __builtin_return_address(0);
+        self.stop(Stop::Kind::foreign_mask, launch_failed);
     }
     Warp& warp = self.warp_of(thread);
     fiber->mask = mask;
     fiber->op = op;
+    fiber->place = __builtin_return_address(0);
     fiber->value = value;
     fiber->lane = lane;
     warp.waiting |= own;
@@ -325,10 +348,14 @@ bool BlockRunner::wake_someone() {
     return ready_begin_ != ready_end_;
 }
 
-void BlockRunner::fail(kaas_abi::Block* block, Failure failure, const char* message) {
+void BlockRunner::fail(kaas_abi::Block* block, Failure failure, unsigned thread, const char* file, unsigned line,
+                       const char* message) {
     BlockRunner& self = *static_cast<RunningBlock*>(block)->runner;
-    report("%s: %s", self.describe(), message);
-    self.stop(static_cast<Result>(failure));
+    self.stop_.thread = static_cast<int>(thread);
+    self.stop_.file = file;
+    self.stop_.line = line;
+    self.stop_.message = message;
+    self.stop(Stop::Kind::failure, static_cast<Result>(failure));
 }
 
 }  // namespace kaas

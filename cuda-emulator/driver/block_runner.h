@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "fiber.h"
+#include "stop.h"
 #include "types.h"
 
 namespace kaas {
@@ -20,15 +21,15 @@ public:
 
     // Sets what is the same for all blocks of a launch.
     void prepare(const Launch& launch);
-    // Runs one block; answers success or what stopped it.
+    // Runs one block; answers success or the code of what stopped it, which stopped() tells more about.
     Result run(kaas_abi::Dim index);
+    const Stop& stopped() const { return stop_; }
 
-    // For the signal handler: abandons the block. Answers the flow to go on with.
-    StackPointer abandon(Result reason);
+    // For the signal handler: abandons the block, with what can be told about it. Answers the flow to go on with.
+    StackPointer abandon(Stop::Kind kind, Result code);
+    Stop& stop_details() { return stop_; }
     bool running() const { return current_ != nullptr; }
     bool is_stack_guard(std::uintptr_t address) const { return fibers_.in_guard(address); }
-    // For messages: the kernel and the block, as text.
-    const char* describe();
 
 private:
     // The block as the image sees it, and the way back to its runner.
@@ -46,7 +47,8 @@ private:
     static std::uint64_t sync_block(kaas_abi::Block*, unsigned thread, kaas_abi::BlockOp, unsigned predicate);
     static std::uint64_t sync_warp(kaas_abi::Block*, unsigned thread, unsigned mask, kaas_abi::WarpOp,
                                    std::uint64_t value, unsigned lane);
-    static void fail(kaas_abi::Block*, kaas_abi::Failure, const char* message);
+    static void fail(kaas_abi::Block*, kaas_abi::Failure, unsigned thread, const char* file, unsigned line,
+                     const char* message);
 
     Warp& warp_of(unsigned thread) { return warps_[thread / kaas_abi::warp_size]; }
     Fiber* count_current(unsigned thread);
@@ -60,7 +62,9 @@ private:
     bool group_complete(const Warp& warp, unsigned first_thread, unsigned mask, kaas_abi::WarpOp op) const;
     void resolve_group(Warp& warp, unsigned lanes);
     bool wake_someone();
-    [[noreturn]] void stop(Result reason);
+    [[noreturn]] void stop(Stop::Kind kind, Result code);
+    void collect_waiting();
+    void add_waiting(const Waiting& waiting);
 
     static const kaas_abi::Runtime runtime_;
 
@@ -68,7 +72,7 @@ private:
     const Launch* launch_ = nullptr;
     unsigned threads_ = 0;
     unsigned live_ = 0;               // threads that called the driver and have not ended
-    Result outcome_ = success;
+    Stop stop_;                       // of the last block that did not end well
 
     FiberPool fibers_;
     Fiber* current_ = nullptr;        // null while no block runs
@@ -84,7 +88,6 @@ private:
 
     char* shared_mapping_ = nullptr;  // dynamic shared memory, with a guard page behind it
     std::size_t shared_bytes_ = 0;
-    std::array<char, 256> description_{};
 };
 
 // The runner of the calling thread, or null where it is not a worker.

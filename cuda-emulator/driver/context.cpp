@@ -33,9 +33,17 @@ Context& Context::current() {
     return context;
 }
 
-void Context::fail(Result result) {
-    Result none = success;
-    failure_.compare_exchange_strong(none, result, std::memory_order_acq_rel);
+void Context::fail(Result result, const std::string& explanation) {
+    std::lock_guard lock(explanation_mutex_);
+    if (failure() != success) return;
+    report("%s", explanation.c_str());
+    explanation_ = explanation;
+    failure_.store(result, std::memory_order_release);
+}
+
+std::string Context::explanation() const {
+    std::lock_guard lock(explanation_mutex_);
+    return explanation_;
 }
 
 void Context::destroy(Context* handle) {

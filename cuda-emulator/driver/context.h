@@ -70,7 +70,10 @@ public:
 
     // The first error of a kernel; from then on every call in this context answers it.
     Result failure() const { return failure_.load(std::memory_order_acquire); }
-    void fail(Result result);
+    // Makes it so, unless it has failed already. `explanation` says in a sentence what the caller did.
+    void fail(Result result, const std::string& explanation);
+    // That sentence; empty before.
+    std::string explanation() const;
 
     // Throws the failure, if there is one.
     void check() const { require(failure() == success, failure()); }
@@ -111,6 +114,8 @@ private:
     std::vector<TaskPointer> predecessors(const Stream& stream) const;
 
     std::atomic<Result> failure_{success};
+    mutable std::mutex explanation_mutex_;
+    std::string explanation_;              // guarded by explanation_mutex_
     std::vector<Stream*> streams_;         // all but the default one; guarded by order_mutex
     std::vector<TaskPointer> orphans_;     // ends of destroyed streams; guarded by order_mutex
 };

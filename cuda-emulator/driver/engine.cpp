@@ -164,7 +164,7 @@ void Engine::run_blocks(BlockRunner& runner, Task& task) {
         for (std::uint64_t block = first; block < end; ++block) {
             if (task.context->failure() != success) break;
             const Result result = runner.run(launch.block_index(block));
-            if (result != success) task.context->fail(result);
+            if (result != success) task.context->fail(result, explain(runner.stopped(), launch, *task.context));
         }
         launch.finished.fetch_add(end - first, std::memory_order_acq_rel);
     }
@@ -181,7 +181,7 @@ void Engine::copy() {
         lock.unlock();
         if (task->context->failure() == success) {
             const Result result = task->work();
-            if (result != success) task->context->fail(result);
+            if (result != success) task->context->fail(result, "a copy or a set reached memory that is not there");
         }
         lock.lock();
         finish_locked(std::move(task));

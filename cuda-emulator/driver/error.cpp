@@ -43,6 +43,8 @@ constexpr Entry entries[] = {
      "part or all of the requested memory range is already mapped"},
     {host_memory_not_registered, "CUDA_ERROR_HOST_MEMORY_NOT_REGISTERED",
      "pointer does not correspond to a registered memory region"},
+    {hardware_stack_error, "CUDA_ERROR_HARDWARE_STACK_ERROR", "hardware stack error"},
+    {misaligned_address, "CUDA_ERROR_MISALIGNED_ADDRESS", "misaligned address"},
     {launch_failed, "CUDA_ERROR_LAUNCH_FAILED", "unspecified launch failure"},
     {not_supported, "CUDA_ERROR_NOT_SUPPORTED", "operation not supported"},
     {capture_unsupported, "CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED",
@@ -96,7 +98,7 @@ const char* Error::what() const noexcept { return error_name(code); }
 bool is_forked_child() { return forked; }
 
 void report(const char* format, ...) {
-    char line[512] = "kaas-emulator: ";
+    char line[1024] = "kaas-emulator: ";
     const std::size_t prefix = 15;
     va_list arguments;
     va_start(arguments, format);

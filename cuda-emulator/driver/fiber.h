@@ -29,6 +29,7 @@ struct alignas(64) Fiber {
     unsigned mask;          // what it waits for in its warp
     unsigned lane;
     kaas_abi::WarpOp op;
+    const void* place;      // where the call that it waits in returns to
     std::uint64_t value;
     std::uint64_t result;
 };

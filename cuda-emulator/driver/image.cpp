@@ -10,6 +10,7 @@
 #include <cerrno>
 #include <cstdlib>
 #include <cstring>
+#include <iterator>
 
 #include "error.h"
 
@@ -101,6 +102,7 @@ std::shared_ptr<const Image> Image::load(const void* image, std::string& explana
             loaded->kernels_.emplace(symbol.dli_sname, &kernel);
     }
     loaded->read_symbols(bytes);
+    loaded->read_lines(bytes);
     loaded->static_shared_bytes_ -= std::min<std::size_t>(loaded->static_shared_bytes_, table->thread_state_bytes);
     return loaded;
 }
@@ -118,6 +120,7 @@ void Image::read_symbols(const char* bytes) {
 
     link_map* map;
     require(dlinfo(library_, RTLD_DI_LINKMAP, &map) == 0, invalid_image);
+    load_address_ = map->l_addr;
     const auto* sections = reinterpret_cast<const Elf64_Shdr*>(bytes + header.e_shoff);
     for (int index = 0; index < header.e_shnum; ++index) {
         const Elf64_Shdr& section = sections[index];
@@ -134,6 +137,30 @@ void Image::read_symbols(const char* bytes) {
             ranges_[address] = symbol.st_size;
         }
     }
+}
+
+// What tells a fault's line. It is in the file only: no segment of the loaded library holds it.
+void Image::read_lines(const char* bytes) {
+    const auto& header = *reinterpret_cast<const Elf64_Ehdr*>(bytes);
+    const auto* sections = reinterpret_cast<const Elf64_Shdr*>(bytes + header.e_shoff);
+    if (header.e_shstrndx >= header.e_shnum) return;
+    const char* names = bytes + sections[header.e_shstrndx].sh_offset;
+    for (int index = 0; index < header.e_shnum; ++index) {
+        const Elf64_Shdr& section = sections[index];
+        if (section.sh_type == SHT_PROGBITS && std::strcmp(names + section.sh_name, ".debug_line") == 0)
+            lines_ = LineTable(std::string(bytes + section.sh_offset, section.sh_size));
+        if (section.sh_type != SHT_SYMTAB) continue;
+        const auto* symbols = reinterpret_cast<const Elf64_Sym*>(bytes + section.sh_offset);
+        for (std::size_t number = 0; number < section.sh_size / sizeof(Elf64_Sym); ++number)
+            if (ELF64_ST_TYPE(symbols[number].st_info) == STT_FUNC) functions_.push_back(symbols[number].st_value);
+    }
+    std::sort(functions_.begin(), functions_.end());
+}
+
+std::string Image::place(std::uintptr_t address) const {
+    const std::uint64_t offset = address - load_address_;
+    const auto after = std::upper_bound(functions_.begin(), functions_.end(), offset);
+    return after == functions_.begin() ? std::string() : lines_.find(offset, *std::prev(after));
 }
 
 const kaas_abi::Kernel* Image::kernel(const std::string& name) const {

@@ -7,8 +7,10 @@
 #include <map>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "kaas_emulator_abi.h"
+#include "lines.h"
 #include "types.h"
 
 namespace kaas {
@@ -39,9 +41,13 @@ public:
     bool unloaded() const { return unloaded_.load(std::memory_order_relaxed); }
     void unload() const { unloaded_.store(true, std::memory_order_relaxed); }
 
+    // "file:line" of the user's source for an address in the code, empty where it is not known.
+    std::string place(std::uintptr_t address) const;
+
 private:
     Image() = default;
     void read_symbols(const char* bytes);
+    void read_lines(const char* bytes);
 
     mutable std::atomic<bool> unloaded_{false};
     void* library_ = nullptr;
@@ -49,6 +55,9 @@ private:
     std::map<std::string, Global> globals_;
     std::map<DevicePointer, std::size_t> ranges_;  // of the globals
     std::size_t static_shared_bytes_ = 0;
+    std::uintptr_t load_address_ = 0;
+    std::vector<std::uint64_t> functions_;  // where they start, as in the file, in order
+    LineTable lines_;
 };
 
 }  // namespace kaas

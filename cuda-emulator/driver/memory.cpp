@@ -15,6 +15,8 @@ constexpr std::size_t page = 4096;
 constexpr std::size_t huge_page = std::size_t{2} << 20;
 // From here on a span starts at a huge page's boundary: fewer page faults. Below it that would waste addresses only.
 constexpr std::size_t huge_from = 2 * huge_page;
+// Freed allocations that are remembered for messages.
+constexpr std::size_t most_freed_known = 256;
 
 std::size_t round_up(std::size_t value, std::size_t unit) { return (value + unit - 1) / unit * unit; }
 
@@ -107,6 +109,8 @@ void DeviceMemory::unmap(const Allocation& allocation) {
          MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0);
     give_span(allocation.span, allocation.span_bytes);
     used_ -= allocation.accounted;
+    freed_.push_front(allocation);
+    if (freed_.size() > most_freed_known) freed_.pop_back();
 }
 
 void DeviceMemory::release(DevicePointer address) {
@@ -142,6 +146,29 @@ DeviceMemory::Allocation DeviceMemory::find(DevicePointer address) const {
     const Allocation& allocation = std::prev(after)->second;
     require(address - allocation.start < allocation.bytes);
     return allocation;
+}
+
+std::string DeviceMemory::describe(DevicePointer address) const {
+    std::lock_guard lock(mutex_);
+    auto sized = [](const Allocation& allocation) { return "a buffer of " + std::to_string(allocation.bytes) + " bytes"; };
+    for (const Allocation& allocation : freed_)
+        if (address - allocation.start < allocation.bytes)
+            return std::to_string(address - allocation.start) + " bytes into " + sized(allocation) + " that was freed";
+    if (!in_reserved_range(address)) return "where no memory of the device is";
+    const auto after = live_.upper_bound(address);
+    const bool has_after = after != live_.end(), has_before = after != live_.begin();
+    if (!has_after && !has_before) return "where no buffer is";
+    const std::uintptr_t ahead = has_after ? after->first - address : ~std::uintptr_t{0};
+    if (has_before) {
+        const Allocation& before = std::prev(after)->second;
+        const std::uintptr_t offset = address - before.start;
+        if (offset < before.bytes)
+            return std::to_string(offset) + " bytes into " + sized(before);
+        const std::uintptr_t past = offset - before.bytes;
+        if (past == 0) return "just past the end of " + sized(before);
+        if (past <= ahead) return std::to_string(past) + " bytes past the end of " + sized(before);
+    }
+    return std::to_string(ahead) + " bytes before the start of " + sized(after->second);
 }
 
 bool DeviceMemory::in_reserved_range(DevicePointer address) const { return address - base_ < reserved_; }

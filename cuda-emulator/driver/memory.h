@@ -3,8 +3,10 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <deque>
 #include <map>
 #include <mutex>
+#include <string>
 
 #include "types.h"
 
@@ -38,6 +40,8 @@ public:
     bool contains(DevicePointer address, std::size_t bytes) const;
     // The live allocation that holds this address; throws Error(invalid_value).
     Allocation find(DevicePointer address) const;
+    // Where an address lies that is in no live allocation: how far from the nearest, or in which freed one.
+    std::string describe(DevicePointer address) const;
     bool in_reserved_range(DevicePointer address) const;
 
     std::size_t capacity() const { return capacity_; }
@@ -56,6 +60,7 @@ private:
     std::size_t used_ = 0;                            // bytes accounted, at most capacity_
     std::map<std::uintptr_t, Allocation> live_;       // by start
     std::map<std::uintptr_t, std::size_t> free_;      // spans without access, by first page; never adjacent
+    std::deque<Allocation> freed_;                    // the last ones, the latest first, for describe()
     std::uintptr_t search_from_ = 0;                  // next fit: a freed address is reused as late as possible
 };
 

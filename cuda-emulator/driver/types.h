@@ -31,6 +31,8 @@ enum Result : int {
     assertion_failed = 710,
     host_memory_already_registered = 712,
     host_memory_not_registered = 713,
+    hardware_stack_error = 714,
+    misaligned_address = 716,
     launch_failed = 719,
     not_supported = 801,
     capture_unsupported = 900,

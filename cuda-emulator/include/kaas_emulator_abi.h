@@ -12,7 +12,7 @@
 namespace kaas_abi {
 
 constexpr uint64_t image_magic = 0x31474d495341414bULL;  // "KAASIMG1" in memory
-constexpr uint32_t version = 3;                          // raised with every change of this header
+constexpr uint32_t version = 4;                          // raised with every change of this header
 constexpr unsigned warp_size = 32;
 constexpr unsigned most_threads = 0x7ffffbff;  // along one axis of a grid, so that an int can count them
 
@@ -61,8 +61,8 @@ struct Runtime {
     uint64_t (*sync_block)(Block*, unsigned thread, BlockOp op, unsigned predicate);
     // Waits for the lanes in `mask`; answers what `op` makes of their values for this lane.
     uint64_t (*sync_warp)(Block*, unsigned thread, unsigned mask, WarpOp op, uint64_t value, unsigned lane);
-    // Ends the launch with an error. Does not return.
-    void (*fail)(Block*, Failure, const char* message);
+    // Ends the launch with an error at a line of the source. Does not return.
+    void (*fail)(Block*, Failure, unsigned thread, const char* file, unsigned line, const char* message);
     // printf: the arguments as C passes them. Answers 0, or -1 where there is no room.
     int (*print)(Block*, const char* format, ...);
 };

@@ -27,6 +27,8 @@ _LANGUAGE = (
 _CODE = (
     "-fPIC", "-mtls-dialect=gnu2", "-fno-semantic-interposition", "-fno-gnu-unique", "-fno-plt", "-fno-stack-protector",
     "-fcf-protection=none", "-fno-asynchronous-unwind-tables", "-w",
+    # Line tables, from which the driver tells where a kernel faulted; the code stays the same.
+    "-gdwarf-4", "-g1", "-gstatement-frontiers",
 )  # fmt: skip
 
 _LINK = ("-shared", "-Wl,-Bsymbolic", "-Wl,-z,now", "-Wl,-z,defs", "-Wl,--as-needed", "-Wl,--build-id=none", "-lm")

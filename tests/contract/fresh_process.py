@@ -5,6 +5,7 @@ Each function below is one program. It prints one JSON value, which `run` answer
 
 from __future__ import annotations
 
+import ctypes
 import json
 import os
 import subprocess
@@ -69,6 +70,33 @@ def fault(kernel: str, threads: int, shared: int, values: list[int | None]) -> d
         }
     finally:
         context.pop()
+
+
+def last_fault() -> str:
+    """What the emulated driver tells of the current context's first error."""
+    text = ctypes.create_string_buffer(2000)
+    ctypes.CDLL("libcuda.so.1").kaas_emulator_last_fault(text, ctypes.c_size_t(len(text)))
+    return text.value.decode()
+
+
+def explain(kernel: str, threads: int, shared: int, values: list[int | None]) -> list[str]:
+    """What is told of a fault, and what in another context of the same process."""
+    cuda = driver()
+    context = cuda.Device(0).make_context()
+    try:
+        buffer = cuda.mem_alloc(4096)
+        cuda.memset_d8(buffer, 0, 4096)
+        arguments: list[Any] = [buffer if value is None else _argument(value) for value in values]
+        Module("control")[kernel](*arguments, block=(threads, 1, 1), shared=shared)
+        assert _status(cuda, context.synchronize) != "ok"
+        told = last_fault()
+    finally:
+        context.pop()
+    other = cuda.Device(0).make_context()
+    try:
+        return [told, last_fault()]
+    finally:
+        other.pop()
 
 
 def _argument(value: int) -> Any:

@@ -63,7 +63,7 @@ def test_what_is_missing_says_so() -> None:
 
 def test_nothing_but_the_api_is_exported() -> None:
     exported = symbols(kaas_emulator.library_path(), "TWBDRV")
-    assert {name for name in exported if not name.startswith("cu")} == {"kaas_emulator_version"}
+    assert {name for name in exported if not name.startswith("cu")} == {"kaas_emulator_version", "kaas_emulator_last_fault"}
 
 
 def test_activation_can_be_repeated() -> None:

@@ -9,8 +9,8 @@ static inline int sync_block(kaas_abi::BlockOp op, bool predicate) {
     }));
 }
 
-[[noreturn]] static inline void fail(kaas_abi::Failure failure, const char* message) {
-    running->runtime->fail(running, failure, message);
+[[noreturn]] static inline void fail(kaas_abi::Failure failure, const char* message, const char* file, unsigned line) {
+    running->runtime->fail(running, failure, linear_thread(), file, line, message);
     __builtin_unreachable();
 }
 
@@ -25,6 +25,8 @@ static inline void __threadfence() { __atomic_thread_fence(__ATOMIC_SEQ_CST); }
 static inline void __threadfence_block() { __atomic_thread_fence(__ATOMIC_SEQ_CST); }
 static inline void __threadfence_system() { __atomic_thread_fence(__ATOMIC_SEQ_CST); }
 
-[[noreturn]] static inline void __trap() { kaas_device::fail(kaas_abi::Failure::trap, "trap"); }
+[[noreturn]] static inline void __trap(const char* file = __builtin_FILE(), unsigned line = __builtin_LINE()) {
+    kaas_device::fail(kaas_abi::Failure::trap, "__trap() was called", file, line);
+}
 static inline void __brkpt() {}
 static inline void __nanosleep(unsigned) { __builtin_ia32_pause(); }

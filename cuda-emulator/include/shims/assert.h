@@ -3,11 +3,9 @@
 #ifdef NDEBUG
 #define assert(...) static_cast<void>(0)
 #else
-#define KAAS_TEXT_OF_(text) #text
-#define KAAS_TEXT_OF(text) KAAS_TEXT_OF_(text)
 #define assert(...)                                                                                           \
     (static_cast<bool>(__VA_ARGS__)                                                                           \
          ? static_cast<void>(0)                                                                               \
-         : ::kaas_device::fail(::kaas_abi::Failure::assertion,                                                \
-                               __FILE__ ":" KAAS_TEXT_OF(__LINE__) ": assertion " #__VA_ARGS__ " failed"))
+         : ::kaas_device::fail(::kaas_abi::Failure::assertion, "assertion '" #__VA_ARGS__ "' failed", __FILE__, \
+                               __LINE__))
 #endif

@@ -18,12 +18,12 @@ extern "C" __global__ void write_at(int* target, long long offset) { target[offs
 
 extern "C" __global__ void write_after_wait(int* target, long long offset) {
     __syncthreads();
-    if (threadIdx.x == blockDim.x - 1) target[offset] = 1;
+    if (threadIdx.x == blockDim.x - 1) target[offset] = 1;  // here
 }
 
 extern "C" __global__ void write_shared(int* target, int offset) {
     extern __shared__ int shared[];
-    shared[threadIdx.x + offset] = 1;
+    shared[threadIdx.x + offset] = 1;  // here
     __syncthreads();
     target[threadIdx.x] = shared[0];
 }
@@ -56,9 +56,27 @@ extern "C" __global__ void cross_wait(int* target) {
     if (threadIdx.x % 32 < 16) {
         __syncwarp(0xffffffffu);
     } else {
-        __syncthreads();
+        __syncthreads();  // here
     }
     *target = 1;
 }
 
 extern "C" __global__ void foreign_mask(int* target) { *target = __shfl_sync(0xfffffffeu, *target, 1); }
+
+extern "C" __global__ void write_through(int address, int value) { *(int*)(long long)address = value; }
+
+// Half of the block leaves the loop and votes for ever with lanes that are in the loop's barrier.
+extern "C" __global__ void leave_early(int* target) {
+    for (int round = 0; round < 3; ++round) {
+        if (threadIdx.x % 32 >= 16 && round == 1) break;
+        target[threadIdx.x] = round;
+        __syncthreads();  // here
+    }
+    target[threadIdx.x] = __any_sync(0xffffffffu, 1);
+}
+
+extern "C" __global__ void add_far(int* target, long long offset) {
+    target[0] = 1;
+    atomicAdd(target + offset, 1);  // here
+    target[1] = 2;
+}
