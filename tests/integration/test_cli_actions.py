@@ -1,14 +1,12 @@
-"""`kaas new`, `check` and `run`: a kernel action on local files, with no server."""
+"""`kaas check` and `run`: a kernel action on local files, with no server."""
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
-from kaas_command import clean_environment, kaas
+from kaas_command import kaas
 
 from kaas_cli.main import main
 
@@ -27,22 +25,6 @@ def edit(path: Path, old: str, new: str) -> None:
     text = path.read_text()
     assert old in text
     path.write_text(text.replace(old, new))
-
-
-def test_a_new_action_is_good_and_passes_its_own_test(action: Path) -> None:
-    checked = kaas("check", action)
-    assert (checked.returncode, checked.stderr) == (0, "")
-    assert checked.stdout.startswith("halve: good (2 buffers, 1 parameter, 1 kernel compiled for the emulated device")
-    tested = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(action)],
-        cwd=action,
-        env=clean_environment(),
-        capture_output=True,
-        text=True,
-        timeout=110,
-        check=False,
-    )
-    assert tested.returncode == 0, tested.stdout
 
 
 @pytest.mark.parametrize(
