@@ -55,7 +55,7 @@ class InvocationRequest:
         if not isinstance(arguments, dict):
             raise CallerError("request_invalid", "arguments is not a JSON object", where="arguments")
         identifier = data.get("id")
-        if identifier is not None and not (isinstance(identifier, str) and _ID.fullmatch(identifier)):
+        if "id" in data and not (isinstance(identifier, str) and _ID.fullmatch(identifier)):
             raise CallerError(
                 "request_invalid",
                 "id is not usable as an idempotency key",
@@ -95,14 +95,14 @@ class RefreshRequest:
     def from_json(data: object) -> RefreshRequest:
         """Check a decoded body; raises `request_invalid` naming the field, or `reference_invalid`."""
         fields = _fields(data, {"bundle", "buffer", "reference"})
-        bundle, buffer, reference = fields.get("bundle"), fields.get("buffer"), fields.get("reference")
-        if bundle is not None:
-            check_digest(bundle)
-        for name, value in (("buffer", buffer), ("reference", reference)):
-            if value is not None and not isinstance(value, str):
-                raise CallerError("request_invalid", f"{name} is {shorten(value)}, no text", where=name)
-        parsed = None if reference is None else str(Reference.parse(reference, "reference"))
-        return RefreshRequest(bundle, buffer, parsed)
+        for name in ("buffer", "reference"):
+            if name in fields and not isinstance(fields[name], str):
+                raise CallerError("request_invalid", f"{name} is {shorten(fields[name])}, no text", where=name)
+        return RefreshRequest(
+            check_digest(fields["bundle"]) if "bundle" in fields else None,
+            fields.get("buffer"),
+            str(Reference.parse(fields["reference"], "reference")) if "reference" in fields else None,
+        )
 
     def to_json(self) -> dict[str, str]:
         """The body; absent fields are left out."""

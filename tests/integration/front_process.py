@@ -94,8 +94,8 @@ def check_conforms(method: str, path: str, status: int, body: Any) -> None:
             if operation is not None:
                 break
     else:
-        operation = {"responses": {"404": {"$ref": "#/components/responses/Error"}}}
-    response = operation["responses"].get(str(status)) or operation["responses"]["default"]
+        operation = {"responses": {"404": {"$ref": "#/components/responses/NotFound"}}}
+    response = operation["responses"][str(status)]
     if "$ref" in response:
         response = _DOCUMENT["components"]["responses"][response["$ref"].rpartition("/")[2]]
     content = response["content"]

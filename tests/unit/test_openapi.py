@@ -13,6 +13,7 @@ from openapi_spec_validator import OpenAPIV31SpecValidator
 from starlette.routing import Route
 
 from kaas import messages
+from kaas.errors import ERRORS
 from kaas_pool.front.app import Routes, make_router, openapi_json
 from kaas_pool.front.pool import Pool
 
@@ -55,6 +56,30 @@ def test_requests_that_the_messages_make_conform() -> None:
     jsonschema.validate(request.to_json(), schema("InvocationRequest"))
     limits = DOCUMENT["components"]["schemas"]["InvocationRequest"]["properties"]["budget_ms"]
     assert (limits["maximum"], limits["default"]) == (messages.MAX_BUDGET_MS, messages.DEFAULT_BUDGET_MS)
+
+
+def test_errors_are_those_of_the_table() -> None:
+    schemas = DOCUMENT["components"]["schemas"]
+    assert schemas["Error"]["properties"]["code"]["enum"] == list(ERRORS)
+    statuses = {
+        status
+        for path in DOCUMENT["paths"].values()
+        for name, operation in path.items()
+        if name != "parameters"
+        for status in operation["responses"]
+        if not status.startswith("2")
+    }
+    assert {int(status) for status in statuses} <= {row.pool for row in ERRORS.values()}
+    refused = {str(row.pool) for row in ERRORS.values() if row.pool is not None} - {"410"}
+    assert set(DOCUMENT["paths"]["/v1/invocations"]["post"]["responses"]) == refused | {"200", "202"}, (
+        "every error can meet an invocation, but for that of a result which was acknowledged before"
+    )
+
+
+def test_requests_to_refresh_conform() -> None:
+    request = messages.RefreshRequest(f"sha256:{'0' * 64}", "w", "s3://data/w.npy")
+    jsonschema.validate(request.to_json(), schema("RefreshRequest"))
+    jsonschema.validate(messages.RefreshRequest().to_json(), schema("RefreshRequest"))
 
 
 @pytest.mark.parametrize(

@@ -35,6 +35,8 @@ def front(config: PoolConfig, port: int | None) -> Command:
     ]
     if config.slots is not None:
         arguments += ["--slots", str(config.slots)]
+    if config.authorisation is not None:
+        arguments += ["--authorisation", str(config.authorisation)]
     if config.policy is not None:
         arguments += ["--policy", config.policy]
     for tenant, domain in config.domains.items():

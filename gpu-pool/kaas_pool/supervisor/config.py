@@ -39,6 +39,8 @@ class PoolConfig:
     insecure_listen: bool
     allow_unsandboxed: bool
     drain: float
+    #: How long tenants' rights to objects are believed; None: as long as the front says.
+    authorisation: float | None
 
     @property
     def run(self) -> Path:
@@ -62,6 +64,8 @@ def parse_arguments(arguments: Sequence[str]) -> PoolConfig:
     given = parser.parse_args(arguments)
     host, port = _listen(parser, given.listen)
     domains = dict(_domain(parser, text) for text in given.domain_of)
+    if given.authorisation is not None and not given.authorisation > 0:
+        parser.error("--authorisation is more than 0 seconds")
     if given.devices < 1:
         parser.error("--devices is at least 1")
     if (given.tls_cert is None) != (given.tls_key is None):
@@ -102,6 +106,7 @@ def parse_arguments(arguments: Sequence[str]) -> PoolConfig:
         insecure_listen=given.insecure_listen,
         allow_unsandboxed=given.allow_unsandboxed,
         drain=given.drain,
+        authorisation=given.authorisation,
     )
 
 
@@ -140,6 +145,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--insecure-listen", action="store_true", help="listen off loopback without TLS, or with an emulated device")
     add("--allow-unsandboxed", action="store_true", help="run sources unconfined where the walls cannot be had")
     add("--drain", type=float, default=30.0, metavar="S", help="seconds SIGTERM leaves to running invocations (30)")
+    add("--authorisation", type=float, metavar="S", help="seconds that a right to read an object is believed (300)")
     return parser
 
 
