@@ -71,7 +71,7 @@ def _print_pool(client: PoolClient) -> bool:
         rows.append(
             [
                 str(device["device"]),
-                device.get("name", "not serving"),
+                device["name"] if device["serves"] else f"not serving: {device['problem']}",
                 size(device["memory_bytes"]) if "memory_bytes" in device else "",
                 str(device["slots"]),
                 str(device["busy"]),
