@@ -53,6 +53,11 @@ def call(name: str, *arguments: Any) -> Any:
     return results[0] if len(results) == 1 else tuple(results) or None
 
 
+def code_of(name: str, *arguments: Any) -> int:
+    """The code that a function of the driver answers."""
+    return int(getattr(bindings(), name)(*arguments)[0])
+
+
 def refusal(action: Callable[[], object]) -> int:
     """The code of the error that the action meets, from either library; 0 where it meets none."""
     cuda = driver()
@@ -62,7 +67,7 @@ def refusal(action: Callable[[], object]) -> int:
         return error.code
     except cuda.Error as error:
         text = str(error).rpartition("failed: ")[2].partition(" - ")[0]
-        codes = [int(code) for code in bindings().CUresult if call("cuGetErrorString", code) == text.encode()]
+        codes = [int(code) for code in bindings().CUresult if bindings().cuGetErrorString(code)[1] == text.encode()]
         assert len(codes) == 1, str(error)
         return codes[0]
     return 0
@@ -146,7 +151,7 @@ class Graph:
         given = copy_parameters(target, source, size)
         return self._add("cuGraphAddMemcpyNode", after, given, call("cuCtxGetCurrent"))
 
-    def set(self, target: int, value: int, width: int, after: Sequence[Any] = (), **shape: int) -> Any:
+    def fill(self, target: int, value: int, width: int, after: Sequence[Any] = (), **shape: int) -> Any:
         given = set_parameters(target, value, width, **shape)
         return self._add("cuGraphAddMemsetNode", after, given, call("cuCtxGetCurrent"))
 
