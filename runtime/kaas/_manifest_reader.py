@@ -22,6 +22,8 @@ from kaas.suggest import advise
 VERSION = 1
 MAX_DIMENSIONS = 32
 MAX_BUFFERS = 256
+MAX_PARAMS = 1024
+MAX_LET = 1024
 
 _IO = ("in", "out", "inout", "temp", "const")
 _ACTION_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.@ -]{0,127}")
@@ -54,9 +56,14 @@ def read_manifest(data: bytes | str, filename: str) -> Manifest:
         key: _read_buffer(key, Section(node, f"buffers.{key}", filename, f"buffer {key!r}"))
         for key, node in top.named("buffers", "buffer").items()
     }
-    if len(buffers) > MAX_BUFFERS:
-        raise top.invalid("buffers", f"{len(buffers)} buffers; at most {MAX_BUFFERS} are allowed")
     let_section = top.named("let", "symbol")
+    for key, count, most in (
+        ("params", len(params), MAX_PARAMS),
+        ("buffers", len(buffers), MAX_BUFFERS),
+        ("let", len(let_section), MAX_LET),
+    ):
+        if count > most:
+            raise top.invalid(key, f"{count} {key}; at most {most} are allowed")
     let_places = {key: place(filename, node.line, f"let.{key}") for key, node in let_section.items()}
     let = {key: read_expression(node, let_places[key]) for key, node in let_section.items()}
     check_unique(params, buffers, let_places)

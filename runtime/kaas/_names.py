@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 
 from kaas._sections import check_name
 from kaas.errors import AuthorError
@@ -63,7 +63,9 @@ class Scope:
         """Check what `let` and shapes use; raises `name_unknown`, or `name_reserved` for a symbol."""
         defined = self._numbers | set(self.symbols)
         for name, expression in self.let.items():
-            self.check(expression, frozenset(defined))
+            if not expression.names <= defined:
+                self._refuse_circle(name)
+            self.check(expression, defined)
             defined.add(name)
         for buffer in self.buffers.values():
             for expression in buffer.shape:
@@ -71,7 +73,25 @@ class Scope:
                 if expression.is_name:
                     check_name(expression.text.strip(), "symbol", expression.where)
 
-    def check(self, expression: Expression, allowed: frozenset[str]) -> None:
+    def _refuse_circle(self, name: str) -> None:
+        """Refuse a line of `let` that needs its own value."""
+        paths = [[name]]
+        seen = {name}
+        while paths:
+            path = paths.pop()
+            for needed in sorted(self.let[path[-1]].names):
+                if needed == name:
+                    raise AuthorError(
+                        "name_unknown",
+                        f"{name!r} needs its own value: {' needs '.join([*path, name])}",
+                        where=self.let[name].where,
+                        hint="let one of them come from parameters and symbols alone",
+                    )
+                if needed in self.let and needed not in seen:
+                    seen.add(needed)
+                    paths.append([*path, needed])
+
+    def check(self, expression: Expression, allowed: Set[str]) -> None:
         """Refuse names outside `allowed`; raises `name_unknown` with what the name is instead."""
         missing = sorted(expression.names - allowed)
         if missing:
@@ -80,7 +100,7 @@ class Scope:
                 message = f"{expression.text!r}: {message}"
             raise AuthorError("name_unknown", message, where=expression.where, hint=hint)
 
-    def _explain(self, name: str, allowed: frozenset[str]) -> tuple[str, str | None]:
+    def _explain(self, name: str, allowed: Set[str]) -> tuple[str, str | None]:
         if name in self.buffers:
             return (
                 f"{name!r} is a buffer, and an expression cannot look into one",

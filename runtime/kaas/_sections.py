@@ -9,12 +9,15 @@ from typing import TypeVar
 from kaas._yaml import Node
 from kaas.dtypes import DTYPES, shorten
 from kaas.errors import AuthorError
-from kaas.expressions import FUNCTIONS, Expression
+from kaas.expressions import FUNCTIONS, MAX_TEXT, Expression
 from kaas.suggest import advise
 
 _T = TypeVar("_T")
 
 RESERVED = frozenset({"error", "kaas", "store", "outputs", "rename", "freshness", "ack"})
+
+#: A function takes at most 16 values, so YAML splits a call into no more items, unless calls nest.
+_SPLIT_ITEMS = 64
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
 
@@ -144,19 +147,21 @@ class Section:
 
     def _refuse_split(self, key: str, items: list[Node]) -> None:
         """Refuse `[f(a, b)]`, which YAML reads as the two items `f(a` and `b)`."""
+        first, whole = 0, ""
         for index, item in enumerate(items):
-            whole = item.text
-            if not isinstance(item.value, str) or _open_parentheses(whole) <= 0:
-                continue
-            for other in items[index + 1 :]:
-                whole += f", {other.text}"
+            if whole and (index - first >= _SPLIT_ITEMS or len(whole) + len(item.text) > MAX_TEXT):
+                whole = ""  # Whatever it is, it was no expression.
+            if whole:
+                whole += f", {item.text}"
                 if _open_parentheses(whole) == 0:
                     raise AuthorError(
                         "manifest_invalid",
                         f"YAML splits {whole} at the comma into several items",
-                        where=place(self.file, item.line, f"{self.join(key)}[{index}]"),
+                        where=place(self.file, items[first].line, f"{self.join(key)}[{first}]"),
                         hint=f'quote it: "{whole}"',
                     )
+            elif isinstance(item.value, str) and len(item.text) <= MAX_TEXT and _open_parentheses(item.text) > 0:
+                first, whole = index, item.text
 
 
 def _open_parentheses(text: str) -> int:

@@ -8,7 +8,7 @@ text, `010` is ten. Tags, merge keys and second documents are refused.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import yaml
@@ -19,6 +19,9 @@ MAX_BYTES = 1 << 20
 MAX_DEPTH = 32
 #: Values in the tree with every alias written out. A million bytes of YAML hold at most half a million without any.
 MAX_VALUES = 100_000
+#: Characters of those values that are short enough to be expressions, likewise: parsing them takes time.
+MAX_CHARACTERS = 2 << 20
+_SHORT = 1000
 
 _INTEGER = re.compile(r"[-+]?[0-9]{1,40}|0x[0-9a-fA-F]{1,32}|0o[0-7]{1,40}")
 _FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
@@ -42,7 +45,8 @@ class Node:
 
     `value` is a scalar, a list of nodes, or a dict from key texts to nodes. `line` (from 1) is the line of the key
     in a mapping, else of the value; `value_line` is always the value's own. `text` is a scalar as it was written,
-    `is_block` whether it is a block scalar (`|` or `>`); `size` counts the values below, this one included.
+    `is_block` whether it is a block scalar (`|` or `>`); `size` counts the values below, this one included, and
+    `length` the characters of the short ones.
     """
 
     value: Any
@@ -51,6 +55,7 @@ class Node:
     text: str = ""
     is_block: bool = False
     size: int = 1
+    length: int = 0
 
 
 @dataclass
@@ -149,6 +154,7 @@ class _Reader:
             return
         is_plain = event.implicit[0]
         node = Node(_plain(text) if is_plain else text, line, line, text, is_block=event.style in ("|", ">"))
+        node.length = len(text) if len(text) <= _SHORT else 0
         self._remember(event.anchor, node)
         self._add(node)
 
@@ -173,7 +179,7 @@ class _Reader:
             raise self._error(f"the alias *{anchor} {what}", line)
         if self._expects_key():
             raise self._error("a key must be text, not an alias", line)
-        self._add(Node(target.value, line, target.value_line, target.text, target.is_block, target.size))
+        self._add(replace(target, line=line))
 
     def _expects_key(self) -> bool:
         return bool(self.stack) and isinstance(self.stack[-1].node.value, dict) and self.stack[-1].key is None
@@ -198,8 +204,11 @@ class _Reader:
             return
         parent = self.stack[-1]
         parent.node.size += node.size
+        parent.node.length += node.length
         if parent.node.size > MAX_VALUES:
             raise self._error(f"holds more than {MAX_VALUES} values, aliases written out", node.line)
+        if parent.node.length > MAX_CHARACTERS:
+            raise self._error(f"holds more than {MAX_CHARACTERS} characters, aliases written out", node.line)
         if isinstance(parent.node.value, list):
             parent.node.value.append(node)
         elif parent.key is not None:
@@ -225,6 +234,6 @@ def _plain(text: str) -> Any:
         return _WORDS[text]
     if _INTEGER.fullmatch(text):
         return int(text, 0) if text[:2] in ("0x", "0o") else int(text)
-    if _FLOAT.fullmatch(text):
-        return float(text)
+    if _FLOAT.fullmatch(text) and abs(number := float(text)) != float("inf"):
+        return number
     return text

@@ -21,6 +21,9 @@ _ONLY_VALUE: Mapping[str, Any] = {"ack": "durable", "store": None}
 
 _MISSING = object()
 
+#: So many of a call's unknown arguments are compared with a missing one.
+_COMPARED = 64
+
 _WHAT = {"in": "the input", "const": "the const input", "inout": "the inout buffer"}
 
 
@@ -153,7 +156,7 @@ class _CallReader:
                 f"the call also has {quoted}, which the action does not know; {hint}, "
                 f'or rename one of them, such as "rename": {{{json.dumps(unknown[0][:60])}: "{name}"}}'
             )
-            if any(suggest(key, [name]) for key in unknown):
+            if any(suggest(key, [name]) for key in unknown[:_COMPARED]):
                 hint = f"the call also has {quoted}; was {name!r} meant?"
         return CallerError("input_missing", f"{what} {name!r} is not given", where=f"arguments.{name}", hint=hint)
 

@@ -200,7 +200,11 @@ def parse_scalar(dtype: DType, value: object) -> TypedScalar:
     if dtype.kind == "c" and isinstance(value, list):
         if len(value) != 2:
             raise ValueError(f"a complex number is [re, im], not a list of {len(value)}")
-        return convert(dtype, complex(_real(value[0]), _real(value[1])))
+        real, imaginary = _real(value[0]), _real(value[1])
+        try:
+            return convert(dtype, complex(real, imaginary))
+        except OverflowError:
+            raise ValueError(f"{shorten(value)} is too large for {dtype.name}") from None
     if dtype.kind in "iu":
         if isinstance(value, bool) or not isinstance(value, (int, float)):
             raise ValueError(f"{shorten(value)} is not a whole number")
@@ -226,5 +230,8 @@ def shorten(value: object, limit: int = 60) -> str:
         value = value[: limit + 1]
     elif isinstance(value, int) and value.bit_length() > 4 * limit:
         return f"a number of {value.bit_length()} bits"
-    text = repr(value)
+    try:
+        text = repr(value)
+    except RecursionError:
+        return "a value nested too deep to show"
     return text if len(text) <= limit else f"{text[: limit - 3]}..."

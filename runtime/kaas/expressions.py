@@ -139,6 +139,9 @@ FUNCTIONS: Mapping[str, tuple[int, int, Callable[..., Number]]] = {
 }
 
 
+_DIVISIONS = frozenset({_BINARY["/"][1], _BINARY["//"][1], _BINARY["%"][1], _ceil_div})
+
+
 class _Node:
     """A parsed part: how to evaluate it, how deep its closures nest, and its value if that never changes."""
 
@@ -413,6 +416,8 @@ class _Parser:
             except _RangeError as reason:
                 raise self._error(f"it always {reason}") from None
             return _Node(lambda _: value, 1, value)
+        if function in _DIVISIONS and parts[1].constant == 0:
+            raise self._error("it always divides by zero")
         runs = [part.run for part in parts]
         if len(runs) == 1:
             (one,) = runs

@@ -324,6 +324,59 @@ def test_expressions_out_of_range(shape: str, let: str, part: str) -> None:
     assert (caught.value.where or "").startswith("kaas.yaml:")
 
 
+@pytest.mark.parametrize(
+    ("value", "part"),
+    [
+        ("nan", "gives nan, which is not a whole number (p = nan)"),
+        ("inf", "gives inf, which is not a whole number"),
+        (-1, "must be at least 0"),
+        (0.5, "gives 0.5, which is not a whole number"),
+        (1e300, "must be at most"),
+    ],
+)
+def test_parameters_that_are_no_sizes(value: object, part: str) -> None:
+    manifest = action("  t: {io: temp, dtype: int8, shape: [p]}", params="{p: {type: float64}}")
+    assert bound(manifest, {"p": 3}).buffers["t"].shape == (3,)
+    with pytest.raises(CallerError) as caught:
+        bound(manifest, {"p": value})
+    assert (caught.value.code, caught.value.where) == ("expression_range", "kaas.yaml:6 buffers.t.shape[0]")
+    assert part in caught.value.message
+
+
+@pytest.mark.parametrize(
+    ("shape", "arrays"),
+    [
+        ("[n]", {"x": [], "y": []}),
+        ("[n, 0]", {"x": [[], []], "y": [[], []]}),
+        ("[0, n]", {"x": {"base64": "", "shape": [0, 5]}, "y": {"base64": "", "shape": [0, 5]}}),
+        ("[n, m]", {"x": {"base64": "", "shape": [0, 1 << 40]}, "y": {"base64": "", "shape": [0, 1 << 40]}}),
+    ],
+)
+def test_arrays_without_elements(shape: str, arrays: dict[str, Any]) -> None:
+    buffer = f"dtype: float32, shape: {shape}"
+    manifest = action(f"  x: {{io: in, {buffer}}}\n  y: {{io: in, {buffer}}}\n  z: {{io: out, {buffer}}}")
+    binding = bound(manifest, {**arrays, "z": "inline"})
+    assert [one.nbytes for one in binding.buffers.values()] == [0, 0, 0]
+    assert len({one.shape for one in binding.buffers.values()}) == 1
+    assert binding.device_bytes == 3 * 256
+
+
+def test_shapes_that_contradict_each_other() -> None:
+    manifest = action(
+        "  x: {io: in, dtype: int8, shape: [n]}\n  y: {io: in, dtype: int8, shape: [half]}", let="{half: n // 2}"
+    )
+    assert bound(manifest, {"x": [1, 2, 3], "y": [1]}).symbols == {"n": 3, "half": 1}
+    with pytest.raises(CallerError, match=r"half is 2 in y \(its inline value\) and 1 by let: n // 2") as caught:
+        bound(manifest, {"x": [1, 2, 3], "y": [1, 2]})
+    assert (caught.value.code, caught.value.where) == ("shape_mismatch", "arguments.y")
+    # Each of the two lengths would need the other's symbol first.
+    circle = action("  x: {io: in, dtype: int8, shape: [n, m]}\n  y: {io: in, dtype: int8, shape: [m, n]}")
+    with pytest.raises(CallerError) as caught:
+        bound(circle, {"x": "s3://data/x", "y": "s3://data/y"}, {"x": raw(6), "y": raw(6)})
+    assert caught.value.code == "symbol_unsolved"
+    assert "header has the shape" in (caught.value.hint or "")
+
+
 def test_swapped_buffers_of_unequal_shapes() -> None:
     manifest = action(
         "  x: {io: in, dtype: int8, shape: [n]}\n  t: {io: temp, dtype: int8, shape: [2 * n - 3]}",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import pytest
@@ -109,6 +110,13 @@ def test_defaults_of_reserved_arguments_may_be_said() -> None:
     assert call.freshness == {"x": ALWAYS}
 
 
+def nested(levels: int) -> list[Any]:
+    value: list[Any] = []
+    for _ in range(levels):
+        value = [value]
+    return value
+
+
 S = {"x": 1, "w": 1, "outputs": "s3://out"}
 
 
@@ -122,6 +130,35 @@ S = {"x": 1, "w": 1, "outputs": "s3://out"}
         ("saxpy", {**GOOD, "a": None}, "argument_invalid", "a", "null is not a number", None),
         ("saxpy", {**GOOD, "a": 1e39}, "argument_invalid", "a", "too large for float32", None),
         ("saxpy", {**GOOD, "a": [1, 2]}, "argument_invalid", "a", "[1, 2] is not a number", None),
+        ("saxpy", {**GOOD, "a": 10**400}, "argument_invalid", "a", "1329 bits is too large for float32", None),
+        ("saxpy", {**GOOD, "a": True}, "argument_invalid", "a", "true is not a number", None),
+        ("saxpy", {**GOOD, "a": {}}, "argument_invalid", "a", "{} is not a number", None),
+        (
+            "saxpy",
+            {**GOOD, "a": nested(100_000)},
+            "argument_invalid",
+            "a",
+            "nested too deep to show is not a number",
+            None,
+        ),
+        (
+            "saxpy",
+            {**GOOD, "x": {"q": nested(100_000)}},
+            "argument_invalid",
+            "x",
+            "nested too deep to show is no input",
+            None,
+        ),
+        ("saxpy", {**GOOD, "ack": nested(100_000)}, "not_supported_yet", "ack", "nested too deep", "leave it out"),
+        ("full", {**S, "iters": 1e400}, "argument_invalid", "iters", "inf is not a whole number", None),
+        ("full", {**S, "iters": math.nan}, "argument_invalid", "iters", "nan is not a whole number", None),
+        ("full", {**S, "iters": "nan"}, "argument_invalid", "iters", "'nan' is not a whole number", "not quoted"),
+        ("full", {**S, "iters": 2.5}, "argument_invalid", "iters", "2.5 is not a whole number", None),
+        ("full", {**S, "iters": 1 << 31}, "argument_invalid", "iters", "outside int32", None),
+        ("full", {**S, "iters": -(10**400)}, "argument_invalid", "iters", "1329 bits is outside int32", None),
+        ("full", {**S, "flag": 1}, "argument_invalid", "flag", "1 is not true or false", None),
+        ("full", {**S, "c": [1, None]}, "argument_invalid", "c", "null is not a number", None),
+        ("full", {**S, "c": [10**400, 0]}, "argument_invalid", "c", "too large for complex64", None),
         ("saxpy", {**GOOD, "x": None}, "argument_invalid", "x", "null is no input", "s3://"),
         ("saxpy", {**GOOD, "x": {"ref": "s3://a/b"}}, "argument_invalid", "x", "is no input", "base64"),
         ("saxpy", {**GOOD, "x": "x.npy"}, "reference_invalid", "x", "'x.npy' is not a reference", "s3://"),
@@ -171,6 +208,13 @@ def test_a_parameter_without_default_is_required() -> None:
     with pytest.raises(CallerError, match="the float32 parameter 'a' is not given") as caught:
         parse(GOOD, manifest)
     assert caught.value.code == "input_missing"
+
+
+def test_many_unknown_arguments_are_told_in_short() -> None:
+    with pytest.raises(CallerError) as caught:
+        parse({"y": 1, "z": "inline", **{f"q{number}": 1 for number in range(100_000)}})
+    assert caught.value.code == "input_missing"
+    assert len(caught.value.hint or "") < 400
 
 
 def test_a_const_fixed_by_the_action_cannot_be_given() -> None:

@@ -57,6 +57,18 @@ def test_headers_of_any_size_are_aligned_and_read_back(name: str, shape: tuple[i
     assert layout == (DTYPES[name], shape, len(header), nbytes)
 
 
+def headed(text: bytes, data: int = 8) -> bytes:
+    """A file of version 1 with this text for a header."""
+    return b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text + bytes(data)
+
+
+def test_a_header_promises_more_than_there_can_be() -> None:
+    text = b"{'descr': '<f8', 'fortran_order': False, 'shape': (4611686018427387904, 4611686018427387904), }"
+    with pytest.raises(CallerError, match="cut short") as caught:
+        read(headed(text))
+    assert caught.value.code == "size_mismatch"
+
+
 def test_fortran_order_counts_only_where_it_differs() -> None:
     flat = saved(np.zeros(3)).replace(b"'fortran_order': False", b"'fortran_order': True ")
     assert read(flat).shape == (3,)
@@ -110,6 +122,24 @@ def test_a_file_of_another_length_than_promised() -> None:
         (b"\x93NUMPY\x01\x00\x00\x08" + b" " * 4000, "header of 2058 bytes"),
         (b"\x93NUMPY\x01\x00\x04\x00{}  " + bytes(8), "broken"),
         (b"\x93NUMPY\x01\x00\x0a\x00((((((((((" + bytes(8), "broken"),
+        (b"\x93NUMPY\x00\x00\x10\x00" + bytes(200), "version 0"),
+        (b"\x93NUMPY\x04\x00\x10\x00" + bytes(200), "version 4"),
+        (b"\x93NUMPY\x01", "has version 0|is not an .npy file"),
+        (b"\x93NUMPY\x02\x00\xff\xff\xff\xff" + bytes(200), "ends inside its header"),
+        (headed(b"{'descr': '<f4', 'fortran_order': False, 'shape': (-2,), }"), "broken"),
+        (headed(b"{'descr': '<f4', 'fortran_order': False, 'shape': (2.0,), }"), "broken"),
+        (headed(b"{'descr': '<f4', 'fortran_order': False, 'shape': (True,), }"), "broken"),
+        (headed(b"{'descr': '<f4', 'fortran_order': False, 'shape': (9223372036854775808,), }"), "broken"),
+        (headed(b"{'descr': '<f4', 'fortran_order': False, 'shape': [2], }"), "broken"),
+        (headed(b"{'descr': '<f4', 'fortran_order': False, 'shape': 2, }"), "broken"),
+        (headed(b"{'descr': '<f4', 'fortran_order': 0, 'shape': (2,), }"), "broken"),
+        (headed(b"{'descr': '<f4', 'fortran_order': False, }"), "broken"),
+        (headed(b"{'descr': '<f4', 'fortran_order': False, 'shape': (2,), 'x': 1}"), "broken"),
+        (headed(b"{'descr': __import__('os'), 'fortran_order': False, 'shape': (2,)}"), "broken"),
+        (headed(b"\xff\xfe"), "broken"),
+        (headed(b"[" * 900), "broken"),
+        (headed(b"-" * 900 + b"1"), "broken"),
+        (headed(b"(" + b"9" * 900 + b",)"), "broken"),
     ],
 )
 def test_broken_files(content: bytes, part: str) -> None:

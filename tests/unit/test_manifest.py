@@ -183,6 +183,32 @@ def test_loops_end_by_an_element_that_can_be_compared(buffer: str, part: str) ->
     assert caught.value.where == "kaas.yaml:17 graph[1].repeat.until.buffer"
 
 
+@pytest.mark.parametrize(
+    ("key", "one", "most"),
+    [("params", "{type: int32}", 1024), ("let", "1", 1024), ("buffers", "{io: temp, dtype: int8, shape: []}", 256)],
+)
+def test_a_manifest_has_so_many_names(key: str, one: str, most: int) -> None:
+    def text(count: int) -> str:
+        lines = "".join(f"  n{number}: {one}\n" for number in range(count))
+        return f"kaas: 1\nname: many\n{key}:\n{lines}graph: [{{kernel: e, source: e.cu, grid: [1], block: [1]}}]\n"
+
+    assert Manifest.parse(text(most)).name == "many"
+    with pytest.raises(AuthorError, match=f"{most + 1} {key}; at most {most}") as caught:
+        Manifest.parse(text(most + 1))
+    assert caught.value.where == f"kaas.yaml:3 {key}"
+
+
+@pytest.mark.parametrize(
+    "values", [["f((("] * 50_000, ["f("] * 20_000 + ["a)"] * 20_000, ["(" * 900, ")" * 900] * 500, ["min(a"] * 80_000]
+)
+def test_open_parentheses_are_told_at_once(values: list[str]) -> None:
+    with pytest.raises(AuthorError) as caught:
+        Manifest.parse(SAXPY.replace("block: [256]", f"block: [{', '.join(values)}]"))
+    assert caught.value.code in ("manifest_invalid", "expression_invalid")
+    assert "block[" in (caught.value.where or "")
+    assert len(caught.value.message) < 2500
+
+
 def test_a_bundle_has_so_many_cubins_and_names() -> None:
     cubins = ", ".join(f"sm_{number}: e.cubin" for number in range(10, 43))
     with pytest.raises(AuthorError, match="33 cubins; 1 to 32"):

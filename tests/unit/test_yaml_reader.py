@@ -31,6 +31,8 @@ from kaas.errors import AuthorError
         ("1_000", "1_000"),
         ("1.5", 1.5),
         ("1e3", 1000.0),
+        ("1e999", "1e999"),
+        ("-" + "9" * 400, "-" + "9" * 400),
         (".5", 0.5),
         ("-.inf", -math.inf),
         ("'1'", "1"),
@@ -62,6 +64,15 @@ _WIDE = "a: &a [x, x, x, x, x, x, x, x, x, x]\n" + "".join(
 )
 
 
+#: 4,000 values, and over three million characters of them.
+_LONG = f"a: &a {'x' * 1000}\nb: &b [{', '.join(['*a'] * 1000)}]\nc: [*b, *b]\n"
+
+
+def test_texts_of_sources_may_be_used_many_times() -> None:
+    text = f"a: &a |\n  {'x' * 100_000}\nb: [{', '.join(['*a'] * 1000)}]\n"
+    assert len(read(text, "kaas.yaml").value["b"].value) == 1000
+
+
 @pytest.mark.parametrize(
     ("text", "part", "where"),
     [
@@ -83,6 +94,8 @@ _WIDE = "a: &a [x, x, x, x, x, x, x, x, x, x]\n" + "".join(
         ("- " * 100_000, "deeper than 32", "kaas.yaml:1"),
         (_WIDE, "more than 100000 values", "kaas.yaml:5"),
         ("[" + "1," * 200_000 + "]", "more than 100000 values", "kaas.yaml:1"),
+        (f"a: &a {'x' * 1000}\nb: [{', '.join(['*a'] * 3000)}]\n", "more than 2097152 characters", "kaas.yaml:2"),
+        (_LONG, "more than 2097152 characters, aliases written out", "kaas.yaml:3"),
         ("a" * (MAX_BYTES + 1), "at most 1048576", "kaas.yaml"),
         ("a: \x00", "not valid YAML", "kaas.yaml"),
         ("a: \ud800", "not UTF-8", "kaas.yaml"),
