@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from kaas.dtypes import DTYPES, DType, TypedScalar
     from kaas.errors import AuthorError, CallerError, KaasError, PlatformError
     from kaas.expressions import Expression
+    from kaas.freshness import Freshness
     from kaas.graph import (
         BufferArg,
         CopyStep,
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
         RepeatStep,
         Source,
         Step,
+        Until,
         ValueArg,
     )
     from kaas.manifest import Buffer, Manifest, Param
@@ -60,6 +62,7 @@ _MODULES = {
     "kaas.dtypes": ("DTYPES", "DType", "TypedScalar"),
     "kaas.errors": ("AuthorError", "CallerError", "KaasError", "PlatformError"),
     "kaas.expressions": ("Expression",),
+    "kaas.freshness": ("Freshness",),
     "kaas.graph": (
         "BufferArg",
         "CopyStep",
@@ -70,6 +73,7 @@ _MODULES = {
         "RepeatStep",
         "Source",
         "Step",
+        "Until",
         "ValueArg",
     ),
     "kaas.manifest": ("Buffer", "Manifest", "Param"),
@@ -93,6 +97,7 @@ __all__ = [
     "DType",
     "Expression",
     "FillStep",
+    "Freshness",
     "InlineOutput",
     "InlineSource",
     "InlineTarget",
@@ -116,6 +121,7 @@ __all__ = [
     "Source",
     "Step",
     "TypedScalar",
+    "Until",
     "ValueArg",
     "bind",
 ]
