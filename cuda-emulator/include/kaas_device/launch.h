@@ -61,8 +61,12 @@ struct Entry<Function> {
         }
         for (; z < shape.z; ++z, y = 0) {
             for (; y < shape.y; ++y, x = 0) {
-                for (; x < shape.x; ++x) {
-                    thread_x = x, thread_y = y, thread_z = z;
+                // Counted as a kernel counts, by the thread's index in the grid as an int: its `if (i < n)` is then a
+                // condition on the loop's own variable, at which the compiler can split the loop.
+                const int end = static_cast<int>(base_x + shape.x), first = static_cast<int>(base_x + x);
+                if (first < 0 || end < first) __builtin_unreachable();
+                for (int i = first; i < end; ++i) {
+                    thread_x = static_cast<unsigned>(i) - base_x, thread_y = y, thread_z = z;
                     Function(arguments...);
                     if (waited) return;
                 }
