@@ -118,7 +118,7 @@ def test_comparisons(cuda: Any, context: Any) -> None:
 
 
 def next_half(x: Halves, towards: float) -> Halves:
-    return np.nextafter(x, np.float16(towards))
+    return np.asarray(np.nextafter(x, np.float16(towards)), np.float16)
 
 
 def numbers() -> NDArray[np.float64]:

@@ -153,7 +153,7 @@ def clamped(kind: str, compute: Callable[..., Any]) -> Callable[..., Words]:
 def summed(kind: str) -> Callable[..., Words]:
     def of_words(x: Words, y: Words) -> Words:
         lanes = [np.ascontiguousarray(word).view(kind).astype(np.int64).reshape(N, -1) for word in (x, y)]
-        return np.abs(lanes[0] - lanes[1]).sum(axis=1).astype(np.uint32)
+        return np.asarray(np.abs(lanes[0] - lanes[1]).sum(axis=1).astype(np.uint32))
 
     return of_words
 
