@@ -7,6 +7,7 @@ import importlib
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
 from contract_device import compile_file, driver
 
 INVALID_VALUE = 1
@@ -192,3 +193,23 @@ class Graph:
 def _list(function: str, handle: Any) -> list[int]:
     count = call(function, handle)[1]
     return [int(node) for node in call(function, handle, count)[0]]
+
+
+def launch(executable: Any, stream: Any = None) -> None:
+    """Launches an executable graph in one of PyCUDA's streams, or in the default stream."""
+    call("cuGraphLaunch", executable, stream.handle if stream else 0)
+
+
+class Log:
+    """What kernels `append` to, in order."""
+
+    def __init__(self, cuda: Any) -> None:
+        self._cuda = cuda
+        self.values, self.length = (cuda.to_device(np.zeros(count, np.int32)) for count in (1000, 1))
+
+    def arguments(self, value: int) -> tuple[Any, ...]:
+        return pointer(self.values), pointer(self.length), integer(value)
+
+    def read(self) -> list[int]:
+        count = int(self._cuda.from_device(self.length, 1, np.int32)[0])
+        return [int(value) for value in self._cuda.from_device(self.values, 1000, np.int32)[:count]]
