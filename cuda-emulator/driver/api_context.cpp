@@ -4,6 +4,7 @@
 #include <string>
 
 #include "api.h"
+#include "rules.h"
 #include "capture.h"
 
 using namespace kaas;
@@ -15,6 +16,8 @@ constexpr int printf_fifo_bytes = 1;    // CU_LIMIT_PRINTF_FIFO_SIZE
 constexpr unsigned api_version = 3020;  // what cuCtxGetApiVersion answers for cuCtxCreate_v2
 
 Context* create(Device& device, unsigned flags) {
+    require(!device.lost(), unknown_error);
+    sleep_ns(device.settings().delays.context);
     return Handles<Context>::create(std::make_unique<Context>(device, flags));
 }
 
@@ -170,13 +173,14 @@ KAAS_EXPORT cuCtxGetStreamPriorityRange(int* least, int* greatest) {
     });
 }
 
-// What the current context's first error was about, as one sentence with an end mark, cut to `size` bytes. Answers its
-// length; 0 where no context is current or nothing went wrong. Not of the driver API: for whoever reports errors.
+// What the current context's first error was about, or what was wrong with the settings, as one sentence with an end
+// mark, cut to `size` bytes. Answers its length; 0 where nothing went wrong. Not of the driver API: for whoever reports
+// errors.
 KAAS_EXPORT kaas_emulator_last_fault(char* text, std::size_t size) {
     if (is_forked_child() || !text || !size) return 0;
     const auto& stack = context_stack();
-    if (stack.empty() || !Handles<Context>::alive(stack.back())) return 0;
-    const std::string explanation = stack.back()->explanation();
+    const bool has_context = !stack.empty() && Handles<Context>::alive(stack.back());
+    const std::string explanation = has_context ? stack.back()->explanation() : refused_setting();
     std::snprintf(text, size, "%s", explanation.c_str());
     return static_cast<int>(std::min(explanation.size(), size - 1));
 }

@@ -21,6 +21,10 @@ void require_device_range(Context& context, DevicePointer address, std::size_t b
 // A copy in the default stream that has ended when the call returns.
 void copy_now(Context& context, const CopyOperation& copy) {
     refuse_while_capturing(context);
+    if (context.device.engine.disturbs_copies()) {
+        context.device.engine.wait(enqueue(context, context.legacy, copy));
+        return context.check();
+    }
     context.synchronise_legacy();
     context.check();
     copy.run();

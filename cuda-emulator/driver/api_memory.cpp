@@ -4,6 +4,22 @@
 
 using namespace kaas;
 
+namespace {
+
+// What the environment wants to happen to an allocation.
+void disturb_allocation(Context& context) {
+    Faults* faults = context.device.settings().faults.get();
+    if (!faults) return;
+    switch (faults->next_allocation()) {
+        case Faults::Allocation::none: return;
+        case Faults::Allocation::fails: throw Error(out_of_memory);
+        case Faults::Allocation::loses_device: context.device.lose();
+    }
+    context.check();
+}
+
+}  // namespace
+
 // ***** device memory *****
 
 KAAS_EXPORT cuMemGetInfo_v2(std::size_t* free, std::size_t* total) {
@@ -19,6 +35,7 @@ KAAS_EXPORT cuMemAlloc_v2(DevicePointer* result, std::size_t bytes) {
         Context& context = Context::current();
         require(result);
         refuse_while_capturing(context);
+        disturb_allocation(context);
         *result = context.device.memory.allocate(bytes, &context);
     });
 }
@@ -33,6 +50,7 @@ KAAS_EXPORT cuMemAllocPitch_v2(DevicePointer* result, std::size_t* pitch, std::s
         constexpr std::size_t unit = 512;
         *pitch = (width + unit - 1) / unit * unit;
         require(height <= context.device.memory.capacity() / *pitch, out_of_memory);
+        disturb_allocation(context);
         *result = context.device.memory.allocate(*pitch * height, &context);
     });
 }

@@ -71,6 +71,7 @@ int load(Module** result, const void* image, unsigned option_count, const int* o
         require(result && image);
         refuse_while_capturing(context);
         JitLog log(option_count, options, values);
+        sleep_ns(context.device.settings().delays.module);
         std::string explanation;
         std::shared_ptr<const Image> loaded;
         try {

@@ -6,6 +6,7 @@
 #include <cstdlib>
 
 #include "error.h"
+#include "image.h"
 #include "launch.h"
 #include "print.h"
 
@@ -141,6 +142,10 @@ void BlockRunner::suspend() {
     if (current_ != waiting) kaas_fiber_switch(&waiting->stack_pointer, current_->stack_pointer);
 }
 
+bool BlockRunner::overdue_in(std::uintptr_t code) const {
+    return launch_->overdue.load(std::memory_order_relaxed) && launch_->image->holds_code(code);
+}
+
 void BlockRunner::stop(Stop::Kind kind, Result code) {
     StackPointer unused;
     kaas_fiber_switch(&unused, abandon(kind, code));
@@ -155,6 +160,12 @@ StackPointer BlockRunner::abandon(Stop::Kind kind, Result code) {
     stop_.shared_bytes = block_.dynamic_shared_bytes;
     if (stop_.thread < 0 && current_ && current_->counted) stop_.thread = static_cast<int>(current_->thread);
     return outside_;
+}
+
+// Threads that are in the driver when the watchdog looks, every time, leave here.
+void BlockRunner::stop_overdue(const void* place) {
+    stop_.place = place;
+    stop(Stop::Kind::timeout, launch_timeout);
 }
 
 // ***** what a block that cannot go on waits for *****
@@ -195,6 +206,7 @@ Fiber* BlockRunner::count_current(unsigned thread) {
 // ***** the block's barrier *****
 
 void BlockRunner::open_barrier() {
+    if (launch_->overdue.load(std::memory_order_relaxed)) stop_overdue(at_barrier_.front()->place);
     const unsigned arrived = static_cast<unsigned>(at_barrier_.size());
     std::uint64_t result = 0;
     switch (barrier_op_) {
@@ -244,6 +256,7 @@ bool BlockRunner::group_complete(const Warp& warp, unsigned first_thread, unsign
 // Gives every lane its result and makes it ready.
 void BlockRunner::resolve_group(Warp& warp, unsigned lanes) {
     const auto& fibers = warp.fibers;
+    if (launch_->overdue.load(std::memory_order_relaxed)) stop_overdue(fibers[std::countr_zero(lanes)]->place);
     const WarpOp op = fibers[std::countr_zero(lanes)]->op;
     auto for_each = [&](auto&& give) {
         for (unsigned rest = lanes; rest; rest &= rest - 1) {

@@ -29,6 +29,8 @@ public:
     StackPointer abandon(Stop::Kind kind, Result code);
     Stop& stop_details() { return stop_; }
     bool running() const { return current_ != nullptr; }
+    // True where the launch is overdue and `code` is the kernel's own.
+    bool overdue_in(std::uintptr_t code) const;
     bool is_stack_guard(std::uintptr_t address) const { return fibers_.in_guard(address); }
 
 private:
@@ -63,6 +65,7 @@ private:
     void resolve_group(Warp& warp, unsigned lanes);
     bool wake_someone();
     [[noreturn]] void stop(Stop::Kind kind, Result code);
+    [[noreturn]] void stop_overdue(const void* place);
     void collect_waiting();
     void add_waiting(const Waiting& waiting);
 

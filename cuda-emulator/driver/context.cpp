@@ -34,11 +34,14 @@ Context& Context::current() {
 }
 
 void Context::fail(Result result, const std::string& explanation) {
-    std::lock_guard lock(explanation_mutex_);
-    if (failure() != success) return;
-    report("%s", explanation.c_str());
-    explanation_ = explanation;
-    failure_.store(result, std::memory_order_release);
+    {
+        std::lock_guard lock(explanation_mutex_);
+        if (failure() != success) return;
+        report("%s", explanation.c_str());
+        explanation_ = explanation;
+        failure_.store(result, std::memory_order_release);
+    }
+    device.engine.notice_failure();
 }
 
 std::string Context::explanation() const {

@@ -2,7 +2,9 @@
 
 #include <cstring>
 
+#include "context.h"
 #include "error.h"
+#include "handles.h"
 
 namespace kaas {
 namespace {
@@ -56,7 +58,7 @@ Device::Device(int ordinal, const Settings& settings)
       capability_major(settings.capability_major),
       capability_minor(settings.capability_minor),
       memory(settings.memory_bytes),
-      engine(settings.workers),
+      engine(settings),
       settings_(settings) {}
 
 unsigned Device::shared_bytes_most() const {
@@ -104,6 +106,13 @@ int Device::attribute(int number) const {
             require(number > 0 && number <= last_attribute);
             return 0;
     }
+}
+
+void Device::lose() {
+    lost_.store(true, std::memory_order_release);
+    Handles<Context>::for_each([&](Context& context) {
+        if (&context.device == this) context.fail(unknown_error, "the device is lost, as KAAS_EMULATOR_FAULTS asks for");
+    });
 }
 
 Uuid Device::uuid() const {

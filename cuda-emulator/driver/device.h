@@ -1,6 +1,7 @@
 // The emulated devices of this process.
 #pragma once
 
+#include <atomic>
 #include <memory>
 #include <mutex>
 #include <vector>
@@ -22,6 +23,12 @@ public:
     static constexpr unsigned shared_bytes_default = 48u << 10;
     unsigned shared_bytes_most() const;
     unsigned workers() const { return settings_.workers; }
+    const Settings& settings() const { return settings_; }
+
+    // Breaks the device: every context on it fails with CUDA_ERROR_UNKNOWN, what drivers answer once a GPU has fallen
+    // off the bus, and none can be made.
+    void lose();
+    bool lost() const { return lost_.load(std::memory_order_acquire); }
 
     const int ordinal;
     const std::string name;
@@ -37,6 +44,7 @@ public:
 
 private:
     const Settings& settings_;
+    std::atomic<bool> lost_{false};
 };
 
 // All devices; throws Error(not_initialized) before initialise().

@@ -15,6 +15,8 @@ namespace kaas {
 namespace {
 
 constexpr int signals[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL};
+// SIGRTMIN is no constant; glibc keeps the first two real-time signals, and Python uses none.
+int interruption() { return SIGRTMIN + 6; }
 constexpr std::size_t signal_stack_bytes = std::size_t{64} << 10;
 
 struct sigaction previous[NSIG];
@@ -89,7 +91,28 @@ void on_fault(int signal, siginfo_t* info, void* context) {
     pass_on(signal, info, context);
 }
 
+void on_interruption(int, siginfo_t*, void* context) {
+    auto* interrupted = static_cast<ucontext_t*>(context);
+    auto& registers = interrupted->uc_mcontext.gregs;
+    BlockRunner* runner = current_runner();
+    if (!runner || !runner->running() || !runner->overdue_in(static_cast<std::uintptr_t>(registers[REG_RIP]))) return;
+    runner->stop_details().place = reinterpret_cast<const char*>(registers[REG_RIP]) + 1;
+    registers[REG_RSP] = reinterpret_cast<greg_t>(runner->abandon(Stop::Kind::timeout, launch_timeout));
+    registers[REG_RIP] = reinterpret_cast<greg_t>(&kaas_fiber_resume);
+}
+
 }  // namespace
+
+void interrupt(pthread_t worker) {
+    static const bool installed = [] {
+        struct sigaction ours = {};
+        ours.sa_sigaction = on_interruption;
+        sigemptyset(&ours.sa_mask);
+        ours.sa_flags = SA_SIGINFO | SA_ONSTACK | SA_RESTART | SA_NODEFER;
+        return sigaction(interruption(), &ours, nullptr) == 0;
+    }();
+    if (installed) pthread_kill(worker, interruption());
+}
 
 void ensure_fault_handlers() {
     struct sigaction now;

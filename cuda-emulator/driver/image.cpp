@@ -121,6 +121,12 @@ void Image::read_symbols(const char* bytes) {
     link_map* map;
     require(dlinfo(library_, RTLD_DI_LINKMAP, &map) == 0, invalid_image);
     load_address_ = map->l_addr;
+    for (int index = 0; index < header.e_phnum; ++index) {
+        const Elf64_Phdr& segment = segments[index];
+        if (segment.p_type != PT_LOAD || !(segment.p_flags & PF_X)) continue;
+        code_ = map->l_addr + segment.p_vaddr;
+        code_bytes_ = segment.p_memsz;
+    }
     const auto* sections = reinterpret_cast<const Elf64_Shdr*>(bytes + header.e_shoff);
     for (int index = 0; index < header.e_shnum; ++index) {
         const Elf64_Shdr& section = sections[index];

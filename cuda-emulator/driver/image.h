@@ -43,6 +43,7 @@ public:
 
     // "file:line" of the user's source for an address in the code, empty where it is not known.
     std::string place(std::uintptr_t address) const;
+    bool holds_code(std::uintptr_t address) const { return address - code_ < code_bytes_; }
 
 private:
     Image() = default;
@@ -56,6 +57,8 @@ private:
     std::map<DevicePointer, std::size_t> ranges_;  // of the globals
     std::size_t static_shared_bytes_ = 0;
     std::uintptr_t load_address_ = 0;
+    std::uintptr_t code_ = 0;
+    std::size_t code_bytes_ = 0;
     std::vector<std::uint64_t> functions_;  // where they start, as in the file, in order
     LineTable lines_;
 };

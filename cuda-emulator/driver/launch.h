@@ -6,6 +6,7 @@
 #include <memory>
 #include <vector>
 
+#include "inject.h"
 #include "kaas_emulator_abi.h"
 #include "types.h"
 
@@ -24,7 +25,9 @@ struct Launch {
     std::uint64_t chunk = 1;                  // blocks that a worker takes at once
     std::atomic<std::uint64_t> taken{0};      // may run past `blocks`
     std::atomic<std::uint64_t> finished{0};
-    std::atomic<int> failure{success};        // of the first block that failed
+    Faults::LaunchPlan plan{};                // what the environment wants to happen to it
+    std::atomic<std::int64_t> started_ns{0};  // monotonic; 0: not yet
+    std::atomic<bool> overdue{false};         // the watchdog wants it to end
 
     kaas_abi::Dim block_index(std::uint64_t linear) const {
         const std::uint64_t row = linear / grid.x;

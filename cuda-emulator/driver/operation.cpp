@@ -133,7 +133,15 @@ TaskPointer make_any_task(Context& context, Anything&& operation) {
         launch.chunk = std::max<std::uint64_t>(1, launch.blocks / (std::uint64_t{context.device.workers()} * 8));
         return task;
     }
-    if (auto* copy = std::get_if<CopyOperation>(&operation)) return work(guarded_work(*copy));
+    if (auto* copy = std::get_if<CopyOperation>(&operation)) {
+        TaskPointer task = work(guarded_work(*copy));
+        const Copy3D& given = copy->given;
+        task->direction = given.source_kind == memory_host   ? Direction::to_device
+                          : given.target_kind == memory_host ? Direction::to_host
+                                                             : Direction::on_device;
+        task->bytes = given.width_bytes * given.height * given.depth;
+        return task;
+    }
     if (auto* set = std::get_if<SetOperation>(&operation)) return work(guarded_work(*set));
     if (auto* host = std::get_if<HostOperation>(&operation))
         return work([function = host->function, argument = host->argument] {

@@ -5,15 +5,10 @@
 #include <cstdlib>
 #include <cstring>
 
-#include "error.h"
+#include "rules.h"
 
 namespace kaas {
 namespace {
-
-[[noreturn]] void refuse(const char* variable, const char* text, const char* wanted) {
-    report("%s is \"%s\"; it must be %s", variable, text, wanted);
-    throw Error(invalid_value);
-}
 
 std::size_t read_number(const char* variable, std::size_t otherwise, std::size_t least, std::size_t most) {
     const char* text = std::getenv(variable);
@@ -21,28 +16,13 @@ std::size_t read_number(const char* variable, std::size_t otherwise, std::size_t
     char* end;
     unsigned long long value = std::strtoull(text, &end, 10);
     if (end == text || *end || *text == '-' || value < least || value > most)
-        refuse(variable, text, "a whole number in range");
+        refuse_setting(variable, text, "a whole number in range");
     return value;
 }
 
 std::size_t read_bytes(const char* variable, std::size_t otherwise) {
     const char* text = std::getenv(variable);
-    if (!text || !*text) return otherwise;
-    constexpr const char* wanted = "a number of bytes, such as 1073741824, 512M or 2G";
-    char* end;
-    unsigned long long value = std::strtoull(text, &end, 10);
-    if (end == text || *text == '-') refuse(variable, text, wanted);
-    unsigned shift = 0;
-    if (*end) {
-        switch (*end++ | 0x20) {
-            case 'k': shift = 10; break;
-            case 'm': shift = 20; break;
-            case 'g': shift = 30; break;
-            default: refuse(variable, text, wanted);
-        }
-    }
-    if (*end || value == 0 || value > (1ULL << 46) >> shift) refuse(variable, text, wanted);
-    return static_cast<std::size_t>(value) << shift;
+    return text && *text ? parse_bytes(variable, text) : otherwise;
 }
 
 void read_capability(Settings& settings) {
@@ -54,7 +34,7 @@ void read_capability(Settings& settings) {
     long major = std::strtol(text, &dot, 10);
     long minor = *dot == '.' ? std::strtol(dot + 1, &end, 10) : -1;
     if (major < 5 || major > 99 || minor < 0 || minor > 9 || *end || end == dot + 1)
-        refuse(variable, text, "MAJOR.MINOR, such as 8.0 or 9.0, at least 5.0");
+        refuse_setting(variable, text, "MAJOR.MINOR, such as 8.0 or 9.0, at least 5.0");
     settings.capability_major = static_cast<int>(major);
     settings.capability_minor = static_cast<int>(minor);
 }
@@ -76,6 +56,11 @@ Settings read_settings() {
     settings.name = name && *name ? name : "KaaS Emulated Device";
     read_capability(settings);
     settings.workers = static_cast<unsigned>(read_number("KAAS_EMULATOR_WORKERS", available_processors(), 1, 256));
+    constexpr std::size_t week_ms = std::size_t{7} * 24 * 3600 * 1000;
+    settings.watchdog_ns =
+        static_cast<std::int64_t>(read_number("KAAS_EMULATOR_WATCHDOG_MS", 0, 0, week_ms)) * 1'000'000;
+    settings.delays = Delays::read();
+    settings.faults = Faults::read();
     return settings;
 }
 

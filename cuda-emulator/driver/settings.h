@@ -2,7 +2,11 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
+#include <memory>
 #include <string>
+
+#include "inject.h"
 
 namespace kaas {
 
@@ -12,6 +16,9 @@ struct Settings {
     std::string name;           // KAAS_EMULATOR_NAME, "KaaS Emulated Device"
     int capability_major;       // KAAS_EMULATOR_COMPUTE_CAPABILITY, 9.0
     int capability_minor;
+    std::int64_t watchdog_ns;   // KAAS_EMULATOR_WATCHDOG_MS: a launch that runs longer ends with error 702; 0: never
+    Delays delays;              // KAAS_EMULATOR_DELAYS
+    std::unique_ptr<Faults> faults;  // KAAS_EMULATOR_FAULTS; null: none
     unsigned workers;           // KAAS_EMULATOR_WORKERS per device, as many as this process has processors
 };
 

@@ -80,7 +80,7 @@ def activate() -> Path:
                 "a CUDA driver is loaded in this process already: "
                 "activate the emulator before pycuda.driver is imported"
             )
-        return path
+    # Also where it is loaded already: whoever loaded it may have kept its names to itself.
     try:
         ctypes.CDLL(str(path), mode=ctypes.RTLD_GLOBAL)
     except OSError as error:

@@ -63,7 +63,10 @@ def test_what_is_missing_says_so() -> None:
 
 def test_nothing_but_the_api_is_exported() -> None:
     exported = symbols(kaas_emulator.library_path(), "TWBDRV")
-    assert {name for name in exported if not name.startswith("cu")} == {"kaas_emulator_version", "kaas_emulator_last_fault"}
+    assert {name for name in exported if not name.startswith("cu")} == {
+        "kaas_emulator_version",
+        "kaas_emulator_last_fault",
+    }
 
 
 def test_activation_can_be_repeated() -> None:
@@ -218,3 +221,12 @@ def test_a_cache_that_cannot_be_written_is_an_error(tmp_path: Path, monkeypatch:
     monkeypatch.setenv("KAAS_CACHE_DIR", str(blocked))
     with pytest.raises(EmulatorError, match="set KAAS_CACHE_DIR to one that can"):
         kaas_emulator.library_path()
+
+
+def test_a_library_that_somebody_loaded_for_himself_is_activated_all_the_same() -> None:
+    program = (
+        "import ctypes, kaas_emulator; ctypes.CDLL(str(kaas_emulator.library_path())); kaas_emulator.activate(); "
+        "import pycuda.driver; pycuda.driver.init(); print(pycuda.driver.Device.count())"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "1\n"), done.stderr

@@ -80,3 +80,7 @@ extern "C" __global__ void add_far(int* target, long long offset) {
     atomicAdd(target + offset, 1);  // here
     target[1] = 2;
 }
+
+extern "C" __global__ void endless_barriers(volatile int* never) {
+    while (*never == 0) __syncthreads();
+}
