@@ -97,6 +97,8 @@ def modules() -> dict[str, Path]:
     found = {}
     for package, folder in FOLDERS.items():
         for path in sorted((ROOT / folder / package).rglob("*.py")):
+            if "templates" in path.parts:
+                continue  # What `kaas new` copies is no part of the package.
             parts = path.relative_to(ROOT / folder).with_suffix("").parts
             found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
     return found
