@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from kaas.archive import read_directory
+from kaas.archive import is_archive, read_archive, read_directory
 from kaas.binding import Binding
 from kaas.bundle import INCLUDABLE, ZIP, Bundle
 from kaas.errors import AuthorError, CallerError, KaasError
@@ -31,6 +31,9 @@ DEFAULT_ARCHITECTURE = "sm_90"
 
 #: The most shared memory that a block can have on any device so far (compute capability 9.0 and 10.0, with opt-in).
 _MOST_SHARED_BYTES = 227 << 10
+
+#: What can be told of the parts of an action whose manifest is not whole.
+_OF_PARTS = ("compile", "signature-mismatch")
 
 _ARCHITECTURE = re.compile(r"sm_(?P<major>\d{1,2})(?P<minor>\d)")
 
@@ -65,53 +68,64 @@ class Report:
 
 def check(path: Path, options: Options) -> Report:
     """Check the action at `path`; raises PlatformError and Failure, whatever is no finding."""
-    try:
-        bundle, missing = _open(path)
-    except AuthorError as failure:
-        return Report(_located(path, [from_error(failure)]))
-    manifest = bundle.manifest
+    bundle, found = _open(path)
+    if bundle is None:
+        return Report(_located(path, found))
+    is_whole = not found
     binding: Binding | None = None
-    found = list(missing)
     try:
-        binding = bind_sizes(bundle, options.sizes) if options.sizes else None
+        binding = bind_sizes(bundle, options.sizes) if options.sizes and is_whole else None
     except CallerError as failure:
         found.append(from_error(failure))
     targets = _targets(options)
     outcomes = [outcome for name, one in targets.items() for outcome in _compile(bundle, one, name, options)]
     compiled = [one.result for one in outcomes if isinstance(one.result, CompiledSource)]
     subject = Subject(
-        manifest,
+        bundle.manifest,
         signatures_of(compiled),
         outcomes,
         {name: data.decode("utf-8", "replace") for name, data in bundle.files.items() if _is_text(name)},
         _limits(options.device),
         binding,
     )
+    found += find(subject, only=None if is_whole else _OF_PARTS)
     return Report(
-        _located(path, sorted([*found, *find(subject)], key=lambda finding: finding.order)),
-        manifest,
+        _located(path, sorted(found, key=lambda finding: finding.order)),
+        bundle.manifest,
         tuple(targets),
         len(subject.signatures),
         estimate(subject) if binding is not None else None,
     )
 
 
-def _open(path: Path) -> tuple[Bundle, list[Finding]]:
-    """The bundle; where sources are missing from a folder, as much of it as there is, and what is missing."""
-    data = b""
-    folder = folder_of(path)
-    if folder is None:
-        return Bundle.open(read_bundle(path)), []
+def _open(path: Path) -> tuple[Bundle | None, list[Finding]]:
+    """The bundle at `path`, and no findings; else as much of it as can be read, and what is wrong with it."""
     try:
-        data = read_bundle(path, is_located=False)
+        return Bundle.open(read_bundle(path, is_located=False)), []
     except AuthorError as failure:
-        if failure.code != "source_missing":
-            raise
-        manifest = Manifest.parse((folder / FILE_NAME).read_bytes())
-        files = read_directory(folder, lambda name: name == FILE_NAME or _is_text(name))
+        files = _files(path)
+        if FILE_NAME not in files:
+            return None, [from_error(failure)]
+        manifest, errors = Manifest.parse_all(files[FILE_NAME])
+        found = [from_error(error) for error in errors]
+        if manifest is None:
+            return None, found
         bundle = Bundle(manifest, files, "", ZIP, {})
-        return bundle, list(_missing(bundle)) or [from_error(failure)]
-    return Bundle.open(data), []
+        found += _missing(bundle)
+        # What is wrong with neither the manifest nor its sources, such as a const's file, hides the rest.
+        return (bundle, found) if found else (None, [from_error(failure)])
+
+
+def _files(path: Path) -> Mapping[str, bytes]:
+    """The files of a bundle that cannot be opened, as far as they can be read."""
+    folder = folder_of(path)
+    try:
+        if folder is not None:
+            return read_directory(folder, lambda name: name == FILE_NAME or _is_text(name))
+        data = path.read_bytes()
+        return read_archive(data) if is_archive(data) else {FILE_NAME: data}
+    except AuthorError:
+        return {}
 
 
 def _missing(bundle: Bundle) -> Iterator[Finding]:
@@ -185,4 +199,10 @@ def _limits(device: Kind) -> Limits:
 
 
 def _located(path: Path, findings: Sequence[Finding]) -> list[Finding]:
-    return [replace(finding, file=(finding.file and place(path, finding.file)) or str(path)) for finding in findings]
+    """Files by the names by which the caller knows them."""
+
+    def located(file: str) -> str:
+        is_text = folder_of(path) is None and file == FILE_NAME and path.suffix in (".yaml", ".yml")
+        return str(path) if not file or is_text else place(path, file) or file
+
+    return [replace(finding, file=located(finding.file)) for finding in findings]

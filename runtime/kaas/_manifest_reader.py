@@ -40,7 +40,12 @@ _BUFFER_KEYS = ("io", "dtype", "shape", "zero", "from", "freshness", "descriptio
 
 def read_manifest(data: bytes | str, filename: str) -> Manifest:
     """Read and check `data`; see Manifest.parse."""
-    top = Section(_yaml.read(data, filename), "", filename, "the manifest")
+    return read_tree(_yaml.read(data, filename), filename)
+
+
+def read_tree(tree: Node, filename: str) -> Manifest:
+    """Check a manifest's YAML tree."""
+    top = Section(tree, "", filename, "the manifest")
     _check_version(top)
     top.check_keys(_KEYS, _LATER)
     name = top.text("name", example="name: saxpy")

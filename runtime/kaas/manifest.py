@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import Literal
 
 from kaas.dtypes import DType, TypedScalar
+from kaas.errors import AuthorError
 from kaas.expressions import Expression
 from kaas.freshness import ALWAYS, Freshness
 from kaas.graph import CopyStep, FillStep, KernelStep, RepeatStep, Source, Step, walk
@@ -121,6 +122,17 @@ class Manifest:
         from kaas import _manifest_reader  # It builds the classes of this module.
 
         return _manifest_reader.read_manifest(data, filename)
+
+    @staticmethod
+    def parse_all(data: bytes | str, filename: str = FILE_NAME) -> tuple[Manifest | None, tuple[AuthorError, ...]]:
+        """As `parse`, but with every error that can be told at once, for those who mend a manifest by hand.
+
+        What is wrong is mended in passing or passed over, so that with errors the manifest is not what the author
+        wrote, though whatever it has of kernels, sources and arguments is; None if nothing could be made of it.
+        """
+        from kaas import _recovery
+
+        return _recovery.read_all(data, filename)
 
     @cached_property
     def inputs(self) -> tuple[Buffer, ...]:

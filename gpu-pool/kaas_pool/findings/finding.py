@@ -18,9 +18,10 @@ _PLACE = re.compile(r"(?P<file>.*?)(?::(?P<line>\d+)(?::(?P<column>\d+))?(?: (?P
 
 @dataclass(frozen=True)
 class Finding:
-    """`rule` names the rule, `file` is a file of the action; `line` and `column` count from 1; `path` leads to the place inside the manifest.
+    """`rule` names the rule, `file` is a file of the action.
 
-    `what`, `why` and `fix` are clauses without a full stop: the fact, its consequence, the remedy.
+    `line` and `column` count from 1; `path` leads to the place inside the manifest. `what`, `why` and `fix` are clauses
+    without a full stop: the fact, its consequence, the remedy.
     """
 
     severity: Severity

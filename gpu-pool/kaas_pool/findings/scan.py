@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pkgutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import replace
 from functools import cache
 from importlib import import_module
@@ -23,11 +23,12 @@ def rules() -> Mapping[str, Rule]:
     return {name.replace("_", "-"): import_module(f"{folder.__name__}.{name}").find for name in names}
 
 
-def find(subject: Subject) -> list[Finding]:
-    """What all rules find, sorted by place."""
+def find(subject: Subject, only: Collection[str] | None = None) -> list[Finding]:
+    """What all rules, or only some, find, sorted by place."""
     found = [
         finding if finding.rule else replace(finding, rule=name)
         for name, rule in rules().items()
+        if only is None or name in only
         for finding in rule(subject)
     ]
     return sorted(dict.fromkeys(found), key=lambda finding: finding.order)
