@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 from kaas.dtypes import DTYPES, DType
 from kaas.errors import AuthorError
-from kaas.graph import Arg, BufferArg, NullArg, ParamArg, Source
+from kaas.graph import Arg, BufferArg, KernelStep, NullArg, ParamArg, Source
 from kaas.manifest import Manifest
 from kaas_pool.compiler.signatures import KernelParam, KernelSignature
 
@@ -25,6 +25,7 @@ _INTEGER = re.compile(
 )
 _VECTOR = re.compile(r"(?:u?char|u?short|u?int|u?long|u?longlong|float|double|half|__half)[1-4]|__nv_bfloat162|dim3")
 _INTEGER_BYTES = {"char": 1, "bool": 1, "short": 2, "int": 4, "long": 8}
+_POINTER_BYTES = 8
 _BYTES = frozenset({"uint8", "int8", "bool"})
 
 #: A source and the kernel's name in the manifest.
@@ -56,7 +57,7 @@ def mismatches(manifest: Manifest, signatures: Signatures) -> Iterator[AuthorErr
     """Everything that `check_signatures` would raise, in the order written; steps without a signature are left out."""
     for step in manifest.kernel_steps:
         signature = signatures.get((step.source, step.kernel))
-        if signature is None:
+        if signature is None or not signature.is_told:
             continue
         if len(step.args) != len(signature.parameters):
             takes = ", ".join(_declared(parameter) for parameter in signature.parameters) or "nothing"
@@ -68,7 +69,7 @@ def mismatches(manifest: Manifest, signatures: Signatures) -> Iterator[AuthorErr
             )
             continue
         for position, (arg, parameter) in enumerate(zip(step.args, signature.parameters, strict=True)):
-            problem = _problem(manifest, arg, parameter)
+            problem = _problem(manifest, arg, parameter) or _declared_problem(step, arg, parameter, signature)
             if problem is not None:
                 message, hint = problem
                 yield AuthorError(
@@ -81,6 +82,8 @@ def mismatches(manifest: Manifest, signatures: Signatures) -> Iterator[AuthorErr
 
 def _problem(manifest: Manifest, arg: Arg, parameter: KernelParam) -> tuple[str, str | None] | None:
     """What is wrong and what to do, or None."""
+    if not parameter.type:
+        return _size_problem(manifest, arg, parameter)
     is_pointer = parameter.is_pointer or parameter.size_bytes is None
     if isinstance(arg, BufferArg):
         if not is_pointer:
@@ -99,6 +102,45 @@ def _problem(manifest: Manifest, arg: Arg, parameter: KernelParam) -> tuple[str,
         return None
     names = _names_that_fit(parameter)
     return f"does not take {given}, which is {dtype.name}", f"give it {' or '.join(names)}" if names else None
+
+
+def _size_problem(manifest: Manifest, arg: Arg, parameter: KernelParam) -> tuple[str, str | None] | None:
+    """Of a parameter in a cubin only the size is known."""
+    if isinstance(arg, BufferArg):
+        size, given = _POINTER_BYTES, f"the buffer {arg.buffer}, whose address has {_POINTER_BYTES}"
+    elif isinstance(arg, NullArg):
+        size, given = _POINTER_BYTES, f"null, which has {_POINTER_BYTES}"
+    elif isinstance(arg, ParamArg):
+        dtype = manifest.params[arg.param].dtype
+        size, given = dtype.itemsize, f"parameter {arg.param}, which is {dtype.name} and has {dtype.itemsize}"
+    else:
+        assert arg.value.dtype is not None
+        size = DTYPES[arg.value.dtype].itemsize
+        given = f"{arg.value.text}, which has {size}"
+    if size == parameter.size_bytes:
+        return None
+    return f"does not take {given}", "compare with the source of the cubin: order, number and types of the parameters"
+
+
+def _declared_problem(
+    step: KernelStep, arg: Arg, parameter: KernelParam, signature: KernelSignature
+) -> tuple[str, str | None] | None:
+    """What `reads` and `writes` say and the signature denies."""
+    if not isinstance(arg, BufferArg) or not parameter.is_pointer or (step.reads is None and step.writes is None):
+        return None
+    name = arg.buffer
+    is_written = name in (step.writes or ())
+    if not parameter.is_const_pointee:
+        hint = f"write `const` in the source if the kernel does not write it; else add {name} to writes"
+        return None if is_written else (f"may be written through, and writes does not name {name}", hint)
+    passed = (
+        other
+        for other, given in zip(signature.parameters, step.args, strict=True)
+        if isinstance(given, BufferArg) and given.buffer == name
+    )
+    if is_written and not any(other.writes for other in passed):
+        return f"cannot be written through, and writes names {name}", f"take {name} out of writes"
+    return None
 
 
 def _element_problem(dtype: DType, arg: BufferArg, parameter: KernelParam) -> tuple[str, str | None] | None:
@@ -159,4 +201,6 @@ def _plain(text: str) -> str:
 
 
 def _declared(parameter: KernelParam) -> str:
+    if not parameter.type:
+        return f"of {parameter.size_bytes} bytes"
     return f"'{parameter.type} {parameter.name}'" if parameter.name else f"'{parameter.type}'"

@@ -61,10 +61,10 @@ class Bundle:
         return Bundle(manifest, MappingProxyType(files), digest, content_type, _layouts(manifest, files))
 
     @staticmethod
-    def pack(directory: Path) -> bytes:
-        """The reproducible zip of a folder, checked as `open` checks it.
+    def read(directory: Path) -> tuple[Manifest, dict[str, bytes]]:
+        """The manifest in a folder, and the files that belong to its bundle, as far as they are there.
 
-        It holds `kaas.yaml`, what that names, and every file that a source could include (`INCLUDABLE`), so that data
+        They are `kaas.yaml`, what that names, and every file that a source could include (`INCLUDABLE`), so that data
         lying beside them changes neither the bundle's size nor its digest.
         """
         path = directory / FILE_NAME
@@ -74,9 +74,18 @@ class Bundle:
         named = {FILE_NAME, *(source.path for source in manifest.kernels if source.text is None)}
         named.update(path for source in manifest.kernels for _, path in source.cubins)
         named.update(buffer.file for buffer in manifest.buffers.values() if buffer.file is not None)
-        data = write_archive(
-            read_directory(directory, lambda name: name in named or PurePosixPath(name).suffix in INCLUDABLE)
+        return manifest, read_directory(
+            directory, lambda name: name in named or PurePosixPath(name).suffix in INCLUDABLE
         )
+
+    @staticmethod
+    def pack(directory: Path, made: Mapping[str, bytes] | None = None) -> bytes:
+        """The reproducible zip of a folder, checked as `open` checks it.
+
+        It holds the files of `read`, and those `made` for it, in place of what the folder may have at their paths.
+        """
+        _, files = Bundle.read(directory)
+        data = write_archive({**files, **(made or {})})
         Bundle.open(data)
         return data
 
@@ -115,7 +124,7 @@ def _check_sources(manifest: Manifest, files: Mapping[str, bytes], content_type:
         for architecture, path in source.cubins:
             where = step.place(f"cubins.{architecture}")
             if path not in files:
-                raise _missing(path, where, files, content_type)
+                raise _missing(path, where, files, content_type, None if source.compiled_only else architecture)
             if not files[path].startswith(_ELF):
                 raise AuthorError(
                     "bundle_invalid",
@@ -129,8 +138,12 @@ def _check_sources(manifest: Manifest, files: Mapping[str, bytes], content_type:
             raise _missing(buffer.file, buffer.from_where, files, content_type)
 
 
-def _missing(path: str, where: str, files: Mapping[str, bytes], content_type: str) -> AuthorError:
-    if content_type == YAML:
+def _missing(
+    path: str, where: str, files: Mapping[str, bytes], content_type: str, architecture: str | None = None
+) -> AuthorError:
+    if architecture is not None and content_type == ZIP:
+        hint = f"kaas build --arch {architecture} makes it from the source and puts it into the zip"
+    elif content_type == YAML:
         hint = "a bundle that is only text has no files: write the source after 'source: |', or make a zip"
     else:
         hint = suggest(path, files) or f"the bundle has {', '.join(sorted(files)[:10])}"

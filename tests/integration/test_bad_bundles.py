@@ -148,7 +148,7 @@ BROKEN = {
     "a source that is not there": (
         edited("source: src/scale.cu", "source: src/scale2.cu"),
         "source_missing",
-        {"message": "'src/scale2.cu'", "where": "kaas.yaml:9 graph[0].source", "hint": "did you mean 'src/scale.cu'?"},
+        {"message": "'src/scale2.cu'", "where": "kaas.yaml:10 graph[0].source", "hint": "did you mean 'src/scale.cu'?"},
     ),
 }
 
@@ -187,7 +187,7 @@ COMPILE_ERRORS = {
     "another signature": (
         SOURCE.replace("float a,", "double a,"),
         "signature_mismatch",
-        {"message": "'double a'", "where": "kaas.yaml:9 graph[0].args[0]", "hint": "float64"},
+        {"message": "'double a'", "where": "kaas.yaml:13 graph[0].args[0]", "hint": "float64"},
     ),
 }
 
@@ -216,7 +216,7 @@ def test_a_compile_error_reaches_the_caller_of_the_proxy(gated_pool: PoolProcess
         x = put(s3, "compile/x.npy", np.ones(4, np.float32))
         status, answer = proxy.run({"x": x, "z": "s3://alice/compile/z.npy"})
         assert (status, answer) == (200, {"error": upload(gated_pool, data).body["error"]})
-        assert "src/scale.cu:3: error: 'y' was not declared" in proxy.stderr
+        assert "src/scale.cu:3: 'y' was not declared" in proxy.stderr
         assert proxy.sentinels() == (1, 1)
     assert keys(s3, "compile/z") == []
     assert_serves(gated_pool, s3)
@@ -262,7 +262,8 @@ def test_no_source_sees_a_file_of_the_machine(gated_pool: PoolProcess, s3: S3Cli
     secret = tmp_path / "secret.h"
     secret.write_text(f"{token} is no C++\n")
     reply = upload(gated_pool, bundle(escapes(secret)[way] + SOURCE))
-    refused(reply, "compile_error", message=secret.name)
+    refused(reply, "compile_error")
+    assert secret.name in str(reply.body["error"])
     assert token.encode() not in everything_said_and_kept(gated_pool, reply)
     assert_serves(gated_pool, s3)
 

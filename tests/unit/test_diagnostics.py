@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from kaas_pool.compiler.diagnostics import MAX_LINES, Diagnostics, first_error
+from kaas_pool.compiler.diagnostics import MAX_LINES, Diagnostics, first_error, from_first_error
 
 ROOT = "/var/kaas/run/compiler-7/bundle"
 FILES = {"saxpy.cu": b'#include "/etc/passwd"\n#include "lib/util.h"', "lib/util.h": b"int q;"}
@@ -89,3 +89,21 @@ def test_many_lines_are_cut() -> None:
 
 def test_no_message_at_all_is_told_as_such() -> None:
     assert first_error(lines("")) == (None, "the compiler failed without a message")
+
+
+def test_a_message_beside_its_place_begins_with_what_the_error_says() -> None:
+    told = lines(
+        "In file included from saxpy.cu:2:\n"
+        "saxpy.cu: In function 'void f()':\n"
+        "saxpy.cu:7:12: error: no y\n"
+        "    7 |   y\n"
+        "saxpy.cu:9:1: error: no z\n"
+    )
+    assert first_error(told)[0] == "saxpy.cu:7:12"
+    assert from_first_error(told) == [
+        "no y",
+        "    7 |   y",
+        "saxpy.cu:9:1: error: no z",
+        "In file included from saxpy.cu:2:",
+    ]
+    assert from_first_error(["something else"]) == ["something else"]

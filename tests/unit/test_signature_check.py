@@ -6,7 +6,9 @@ import pytest
 from plan_cases import HEAD, manifest_of, signatures_of
 
 from kaas.errors import KaasError
-from kaas_pool.signature_check import check_signatures, kind_of, size_of
+from kaas.manifest import Manifest
+from kaas_pool.compiler.signatures import KernelParam, KernelSignature
+from kaas_pool.signature_check import Signatures, check_signatures, kind_of, size_of
 
 
 def check(kernel: str, args: str, head: str = HEAD) -> None:
@@ -56,6 +58,86 @@ def test_what_does_not_fit_says_where_and_what_to_do(
     if hint:
         with pytest.raises(KaasError, match=hint):
             raise caught.value
+
+
+def check_declared(args: str, **declared: str) -> None:
+    lists = ", ".join(f"{key}: {value}" for key, value in declared.items())
+    step = f"kernel: axpy, source: a.cu, grid: [1], block: [1], args: [{args}], {lists}"
+    manifest = manifest_of(f"  - {{{step}}}")
+    check_signatures(manifest, signatures_of(manifest))
+
+
+@pytest.mark.parametrize(
+    ("args", "reads", "writes"),
+    [
+        ("a, x, z, k", "[x]", "[z]"),
+        ("a, x, z, k", "[x, z]", "[z]"),
+        ("a, z, z, k", "[]", "[z]"),
+        ("a, null, z, k", "[]", "[z]"),
+    ],
+)
+def test_what_is_declared_and_possible_passes(args: str, reads: str, writes: str) -> None:
+    check_declared(args, reads=reads, writes=writes)
+
+
+@pytest.mark.parametrize(
+    ("reads", "writes", "position", "message", "hint"),
+    [
+        (
+            "[z]",
+            "[x, z]",
+            "args[1]",
+            "'const float\\* x' cannot be written through, and writes names x",
+            "out of writes",
+        ),
+        ("[x, z]", "[]", "args[2]", "'float\\* y' may be written through, and writes does not name z", "`const`"),
+    ],
+)
+def test_what_is_declared_against_the_signature_is_refused(
+    reads: str, writes: str, position: str, message: str, hint: str
+) -> None:
+    with pytest.raises(KaasError, match=message) as caught:
+        check_declared("a, x, z, k", reads=reads, writes=writes)
+    assert caught.value.code == "signature_mismatch"
+    assert str(caught.value.where).endswith(position)
+    assert hint in str(caught.value.hint)
+
+
+def cubin_signatures(manifest: Manifest, sizes: tuple[int, ...] | None) -> Signatures:
+    """What a cubin tells of the first step's kernel."""
+    (step,) = manifest.kernel_steps
+    parameters = tuple(KernelParam(None, "", False, False, size) for size in sizes or ())
+    signature = KernelSignature(step.kernel, True, parameters, "a.cubin", 0, symbol="axpy", is_told=sizes is not None)
+    return {(step.source, step.kernel): signature}
+
+
+COMPILED = (
+    "  - {kernel: axpy, cubins: {sm_90: a.cubin}, grid: [1], block: [1], args: [a, x, z, int32(n), null], "
+    "reads: [x], writes: [z]}"
+)
+
+
+@pytest.mark.parametrize("sizes", [(4, 8, 8, 4, 8), None])
+def test_arguments_are_compared_with_a_cubins_sizes(sizes: tuple[int, ...] | None) -> None:
+    manifest = manifest_of(COMPILED)
+    check_signatures(manifest, cubin_signatures(manifest, sizes))
+
+
+@pytest.mark.parametrize(
+    ("sizes", "position", "message"),
+    [
+        ((4, 8, 8, 4), "args", "takes 4 arguments, and the step gives 5"),
+        ((8, 8, 8, 4, 8), "args[0]", "of 8 bytes does not take parameter a, which is float32 and has 4"),
+        ((4, 4, 8, 4, 8), "args[1]", "of 4 bytes does not take the buffer x, whose address has 8"),
+        ((4, 8, 8, 8, 8), "args[3]", r"of 8 bytes does not take int32\(n\), which has 4"),
+        ((4, 8, 8, 4, 4), "args[4]", "of 4 bytes does not take null"),
+    ],
+)
+def test_what_does_not_fit_a_cubin_is_refused(sizes: tuple[int, ...], position: str, message: str) -> None:
+    manifest = manifest_of(COMPILED)
+    with pytest.raises(KaasError, match=message) as caught:
+        check_signatures(manifest, cubin_signatures(manifest, sizes))
+    assert str(caught.value.where).endswith(position)
 
 
 @pytest.mark.parametrize(

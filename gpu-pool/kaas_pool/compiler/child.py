@@ -17,8 +17,9 @@ from pathlib import Path
 
 from kaas.errors import AuthorError, KaasError, PlatformError
 from kaas_emulator import CompileFailed, EmulatorError, toolchain
-from kaas_pool.compiler import kernels, nvrtc, toolchains
-from kaas_pool.compiler.diagnostics import Diagnostics, first_error
+from kaas_pool.compiler import cubins, kernels, nvrtc, toolchains
+from kaas_pool.compiler.cubins import check_cubins
+from kaas_pool.compiler.diagnostics import Diagnostics, first_error, from_first_error
 from kaas_pool.compiler.messages import Request, over_limit, sealed_file
 from kaas_pool.compiler.signatures import KernelSignature, read_signatures
 from kaas_pool.compiler.workspace import Workspace, unpack
@@ -113,7 +114,7 @@ def _compile(request: Request, descriptor: int, place: _Place) -> Compiled:
     # All that is imported, loaded or looked up late has to be known before the walls are there.
     for module in _LATE_IMPORTS:
         importlib.import_module(module)
-    if device == "cuda":
+    if device == "cuda" and not request.compiled_only and _chosen(request) is None:
         nvrtc.load()
     readable = toolchains.readable(device)
     work = place.work
@@ -142,9 +143,18 @@ def _take_the_host_compiler_along() -> None:
 
 
 def _build(request: Request, workspace: Workspace, diagnostics: Diagnostics) -> Compiled:
+    where = next(iter(request.places), request.source)
+    files = check_cubins(request.cubins, workspace.files, request.kernels, where)
+    path = _chosen(request)
+    if request.compiled_only:
+        if path is None:
+            raise _nothing_to_run(request, where)
+        return Compiled(workspace.files[path], cubins.signatures_of(path, files[path], request.kernels), "")
     defines = dict(request.defines)
     text = toolchain.preprocess(workspace.source, includes=workspace.includes, defines=defines, workdir=workspace.root)
-    wanted = kernels.resolve(request.kernels, read_signatures(text), request.source)
+    wanted = kernels.resolve(request.kernels, read_signatures(text), request.source, request.asked)
+    if path is not None:
+        return Compiled(workspace.files[path], cubins.check_source(path, files[path], wanted, where), "")
     names = list(dict.fromkeys(signature.symbol for signature in wanted.values()))
     if request.target.device == "emulated":
         image = toolchain.compile_image(
@@ -163,6 +173,31 @@ def _build(request: Request, workspace: Workspace, diagnostics: Diagnostics) -> 
     return Compiled(cubin.image, signatures, "\n".join(diagnostics.lines(cubin.log)))
 
 
+def _chosen(request: Request) -> str | None:
+    """The cubin to take in place of a compile."""
+    if request.target.device == "emulated":
+        return None
+    return cubins.choose(request.cubins, request.target.compute_capability)
+
+
+def _nothing_to_run(request: Request, where: str) -> KaasError:
+    if request.target.device == "emulated":
+        return AuthorError(
+            "not_supported",
+            f"{request.kernels[0]} has cubins alone, and the emulated device runs sources only",
+            where=where,
+            hint="add source",
+        )
+    major, minor = request.target.compute_capability
+    given = ", ".join(architecture for architecture, _ in request.cubins)
+    return AuthorError(
+        "not_supported",
+        f"{request.kernels[0]} has cubins for {given}; none of them runs on this device, which is sm_{major}{minor}",
+        where=where,
+        hint=f"add source, or a cubin for sm_{major}{minor}: one for the same major version and no later minor runs",
+    )
+
+
 def _refusal(log: str, diagnostics: Diagnostics, request: Request) -> KaasError:
     for sign, told in _LIMIT_SIGNS.items():
         if sign in log:
@@ -172,4 +207,4 @@ def _refusal(log: str, diagnostics: Diagnostics, request: Request) -> KaasError:
     hint = None
     if any(sign in what for sign in _INCLUDE_SIGNS):
         hint = "a source can include the bundle's own files and CUDA's and the compiler's headers, nothing else"
-    return AuthorError("compile_error", "\n".join(lines), where=where or request.source, hint=hint)
+    return AuthorError("compile_error", "\n".join(from_first_error(lines)), where=where or request.source, hint=hint)

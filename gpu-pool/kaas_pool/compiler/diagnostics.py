@@ -16,6 +16,9 @@ _GCC = re.compile(r"(?P<file>[^\s:][^:\n]*):(?P<line>\d+):(?:(?P<column>\d+):)? 
 _NVRTC = re.compile(r"(?P<file>[^\s(][^(\n]*)\((?P<line>\d+)\): (?P<text>.*)")
 _CONTEXT = re.compile(r"(?P<lead>In file included from |\s+from |)(?P<file>[^\s:][^:\n]*):(?P<rest>.*)")
 _PATH = re.compile(r"(?<![\w.])/(?:[\w.+@-]+/)*(?P<name>[\w.+@-]+)")
+_ERROR = re.compile(r"(?P<where>\S+:\d+(?::\d+)?): (?:fatal )?error: (?P<text>.*)")
+#: `saxpy.cu: In function ...:`, which the place of the error says better.
+_SCOPE = re.compile(r"\S+: (?:In|At) .*:")
 _SUMMARY = re.compile(r"(compilation terminated\.|\d+ errors? detected in the compilation of .*|Remark: .*)")
 
 
@@ -72,7 +75,15 @@ class Diagnostics:
 def first_error(lines: list[str]) -> tuple[str | None, str]:
     """Where the first error is (`saxpy.cu:7:12`) and what it says; without one, the first line."""
     for line in lines:
-        found = re.fullmatch(r"(?P<where>\S+:\d+(?::\d+)?): (?:fatal )?error: (?P<text>.*)", line)
-        if found is not None:
+        if (found := _ERROR.fullmatch(line)) is not None:
             return found["where"], found["text"]
     return None, lines[0] if lines else "the compiler failed without a message"
+
+
+def from_first_error(lines: list[str]) -> list[str]:
+    """The lines for a message that stands beside the place of its first error: that begins, and does not repeat it."""
+    for at, line in enumerate(lines):
+        if (found := _ERROR.fullmatch(line)) is not None:
+            before = [other for other in lines[:at] if not _SCOPE.fullmatch(other)]
+            return [found["text"], *lines[at + 1 :], *before]
+    return lines

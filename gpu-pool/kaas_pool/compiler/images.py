@@ -78,7 +78,8 @@ def image_key(files: Mapping[str, str], unit: Unit, target: Target, toolchain: s
     """
     parts: list[Any] = [
         sorted(files.items()),
-        [unit.source.path, unit.source.text, unit.source.first_line, unit.source.defines, unit.kernels],
+        [unit.source.path, unit.source.text, unit.source.first_line, unit.source.defines, unit.source.cubins],
+        [unit.kernels, unit.source.compiled_only],
         [target.device, target.compute_capability],
         [toolchain, _own_code()],
     ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any
 
@@ -12,26 +12,28 @@ from kaas.suggest import suggest
 from kaas_pool.compiler.signatures import KernelSignature, candidates
 
 
-def resolve(wanted: Sequence[str], found: Sequence[KernelSignature], source: str) -> dict[str, KernelSignature]:
+def resolve(
+    wanted: Sequence[str], found: Sequence[KernelSignature], source: str, asked: Mapping[str, str] | None = None
+) -> dict[str, KernelSignature]:
     """The signature of each wanted kernel, its `symbol` being how C++ names it: `space::f<float, 256>`.
 
-    A kernel is wanted by its source-level name or by its mangled symbol. Raises `kernel_not_found` where there is none
-    or more than one, with the candidates.
+    A kernel is wanted by its source-level name or by its mangled symbol; `asked` says where. Raises `kernel_not_found`
+    where there is none or more than one, with the candidates.
     """
-    return {name: _resolve(name, found, source) for name in wanted}
+    return {name: _resolve(name, found, source, (asked or {}).get(name)) for name in wanted}
 
 
-def _resolve(name: str, found: Sequence[KernelSignature], source: str) -> KernelSignature:
+def _resolve(name: str, found: Sequence[KernelSignature], source: str, asked: str | None) -> KernelSignature:
     spoken = _demangled(name) or name
     matching = candidates(found, spoken)
     if not matching:
-        raise _missing(name, spoken, found, source)
+        raise _missing(name, spoken, found, source, asked)
     if len(matching) > 1:
         choices = ", ".join(f"{one.name}({_types(one)}) in line {one.line}" for one in matching)
         raise AuthorError(
             "kernel_not_found",
             f"{source} has several kernels that {name!r} may mean: {choices}",
-            where=source,
+            where=asked or source,
             hint="write the namespace in front; overloads cannot be told apart, give them different names",
         )
     (one,) = matching
@@ -39,7 +41,7 @@ def _resolve(name: str, found: Sequence[KernelSignature], source: str) -> Kernel
     return one.with_symbol(f"{one.name}{bracket}{arguments}" if one.template else one.name)
 
 
-def _missing(name: str, spoken: str, found: Sequence[KernelSignature], source: str) -> AuthorError:
+def _missing(name: str, spoken: str, found: Sequence[KernelSignature], source: str, asked: str | None) -> AuthorError:
     names = list(dict.fromkeys(one.name for one in found))
     templates = [one for one in found if one.template and one.name.rpartition("::")[2] == spoken.rpartition("::")[2]]
     if templates:
@@ -48,7 +50,7 @@ def _missing(name: str, spoken: str, found: Sequence[KernelSignature], source: s
         hint = "a kernel is a function marked __global__, at namespace level and not switched off by the preprocessor"
     else:
         hint = suggest(spoken, names) or f"its kernels: {', '.join(names[:20])}"
-    return AuthorError("kernel_not_found", f"{source} has no kernel {name!r}", where=source, hint=hint)
+    return AuthorError("kernel_not_found", f"{source} has no kernel {name!r}", where=asked or source, hint=hint)
 
 
 def _types(signature: KernelSignature) -> str:

@@ -6,7 +6,7 @@ import fcntl
 import os
 import signal
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from kaas.errors import AuthorError, KaasError, PlatformError
@@ -38,10 +38,14 @@ class Target:
 
 @dataclass(frozen=True)
 class Unit:
-    """One compile: a source and the kernels that the manifest wants of it, by the names written there."""
+    """One compile: a source and the kernels that the manifest wants of it, by the names written there.
+
+    `places` says for each kernel where the manifest wants it first.
+    """
 
     source: Source
     kernels: tuple[str, ...]
+    places: tuple[str, ...] = field(default=(), compare=False)
 
     @property
     def name(self) -> str:
@@ -51,7 +55,13 @@ class Unit:
     @staticmethod
     def all_of(manifest: Manifest) -> list[Unit]:
         """The units of a manifest, in the order written."""
-        return [Unit(source, kernels) for source, kernels in manifest.kernels.items()]
+        places: dict[tuple[Source, str], str] = {}
+        for step in manifest.kernel_steps:
+            places.setdefault((step.source, step.kernel), step.place("kernel"))
+        return [
+            Unit(source, kernels, tuple(places[source, kernel] for kernel in kernels))
+            for source, kernels in manifest.kernels.items()
+        ]
 
     def to_frame(self, target: Target) -> Frame:
         """The request; the bundle's descriptor goes beside it."""
@@ -64,6 +74,9 @@ class Unit:
             "first_line": self.source.first_line,
             "defines": [list(define) for define in self.source.defines],
             "kernels": list(self.kernels),
+            "places": list(self.places),
+            "cubins": [list(cubin) for cubin in self.source.cubins],
+            "compiled_only": self.source.compiled_only,
         }
 
 
@@ -77,6 +90,14 @@ class Request:
     first_line: int
     defines: tuple[tuple[str, str], ...]
     kernels: tuple[str, ...]
+    places: tuple[str, ...] = ()
+    cubins: tuple[tuple[str, str], ...] = ()
+    compiled_only: bool = False
+
+    @property
+    def asked(self) -> dict[str, str]:
+        """Where the manifest wants each kernel, as far as it is known."""
+        return dict(zip(self.kernels, self.places, strict=False))
 
     @staticmethod
     def from_frame(frame: Mapping[str, Any]) -> Request:
@@ -89,6 +110,9 @@ class Request:
             first_line=int(frame.get("first_line", 1)),
             defines=tuple((name, value) for name, value in frame["defines"]),
             kernels=tuple(frame["kernels"]),
+            places=tuple(frame.get("places", ())),
+            cubins=tuple((architecture, path) for architecture, path in frame.get("cubins", ())),
+            compiled_only=bool(frame.get("compiled_only", False)),
         )
 
 

@@ -42,7 +42,10 @@ _WITH_ARGUMENTS = frozenset({"__launch_bounds__", "__attribute__", "__maxnreg__"
 
 @dataclass(frozen=True)
 class KernelParam:
-    """One parameter; `type` is its text without the name, `size_bytes` is None where the text does not tell."""
+    """One parameter; `type` is its text without the name, `size_bytes` is None where the text does not tell.
+
+    Of a parameter in a cubin only the size is known; its `type` is empty.
+    """
 
     name: str | None
     type: str
@@ -61,6 +64,7 @@ class KernelSignature:
     """A kernel as its source declares it. `name` is qualified by namespaces, `line` counts from 1 in `file`.
 
     `symbol` is its name in the image; the reader knows that of an `extern "C"` kernel only, the compiler the others.
+    `is_told` is false where not even the number of parameters is known.
     """
 
     name: str
@@ -70,6 +74,7 @@ class KernelSignature:
     line: int
     template: bool = False
     symbol: str = ""
+    is_told: bool = True
 
     def with_symbol(self, symbol: str) -> KernelSignature:
         """The same kernel with its name in the image."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 
 from kaas.errors import KaasError
 from kaas_pool.findings.finding import Finding, error, from_error, warning
@@ -54,12 +55,14 @@ def _refusals(subject: Subject, outcome: Outcome, failure: KaasError, is_shared:
         why = _REFUSED_BY_ONE[kind].format(outcome.compiler)
     elif outcome.compiler == "emulated":
         why = "the compiler refuses it"
-    messages = list(_messages(failure.message, "error"))
+    # The first error's place stands in `where` alone.
+    log = f"{failure.where}: error: {failure.message}"
+    messages = list(_messages(log, "error"))
     for where, text in messages:
         yield error(where, text, why, failure.hint or "")
-    yield from _warnings(failure.message)
+    yield from _warnings(log)
     if not messages:
-        yield from_error(failure)
+        yield replace(from_error(failure), rule="")
 
 
 def _warnings(log: str) -> Iterator[Finding]:
