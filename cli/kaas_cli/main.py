@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import sys
 import traceback
 from collections.abc import Sequence
@@ -83,6 +84,7 @@ def _parse(words: list[str]) -> argparse.Namespace:
     if not words:
         parser.print_help()
         raise SystemExit(USAGE)
+    usage = ""
     for name, what in COMMANDS.items():
         if name != chosen:
             commands.add_parser(name, help=what)
@@ -98,7 +100,24 @@ def _parse(words: list[str]) -> argparse.Namespace:
         )
         module.add_arguments(command)
         command.set_defaults(run=module.run)
-    return parser.parse_args(words)
+        usage = command.format_usage()
+    given, unknown = parser.parse_known_args(words)
+    if unknown:
+        raise _unknown(str(chosen), unknown[0], usage)
+    return given
+
+
+#: Commands whose options take NAME=VALUE -> the option, which is easily forgotten.
+_VALUES = {"run": "-p", "invoke": "-p", "check": "--set"}
+
+
+def _unknown(command: str, word: str, usage: str) -> Failure:
+    hint = f"`kaas {command} --help` lists what it knows"
+    if word.startswith("-"):
+        hint = suggest(word.partition("=")[0], re.findall(r"--[a-z-]+", usage)) or hint
+    elif "=" in word and command in _VALUES:
+        hint = f"write {_VALUES[command]} {word}"
+    return Failure(f"kaas {command} does not know {word!r}", hint=hint, status=USAGE)
 
 
 def _version() -> str:

@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 
-from kaas.bundle import Bundle
+from kaas.bundle import INCLUDABLE, Bundle
 from kaas.errors import KaasError
 from kaas.manifest import FILE_NAME
 from kaas_cli.output import Failure, as_failure
@@ -52,6 +52,8 @@ def read_bundle(path: Path, *, is_located: bool = True) -> bytes:
             return Bundle.pack(folder)
     if not path.exists():
         raise Failure(f"there is no {path}", hint="name the folder with the kaas.yaml, or the zip of `kaas build`")
+    if path.suffix in INCLUDABLE:
+        raise Failure(f"{path} is a source, not an action", hint=f"name its folder: {path.parent}")
     return path.read_bytes()
 
 
@@ -63,11 +65,11 @@ def open_bundle(path: Path) -> Bundle:
 
 
 def _no_manifest(folder: Path) -> Failure:
-    near = sorted(folder.glob(f"*/{FILE_NAME}"))[:3]
+    near = [str(path.parent) for path in sorted(folder.glob(f"*/{FILE_NAME}"))[:5]]
     if (folder / "kaas.yml").is_file():
         hint = f"there is kaas.yml: name it {FILE_NAME}"
     elif near:
-        hint = f"there is {', '.join(str(path) for path in near)}: name that folder"
+        hint = f"name one of the folders that have one: {', '.join(near)}"
     else:
         hint = "`kaas new NAME` makes a kernel action to start from"
     return Failure(f"there is no {FILE_NAME} in {folder.resolve()}", hint=hint)

@@ -80,6 +80,15 @@ def test_a_missing_argument(capsys: Captured) -> None:
         (["cp", "s3://data", "x"], CALLER, "has no key"),
         (["cp", "s3://data/x", "x"], CALLER, "no object store is known"),
         (["new", "a b"], USAGE, "cannot name an action"),
+        (["check", "."], CALLER, "hint:  `kaas new NAME` makes a kernel action"),
+        (["run", "-p", "x=1"], CALLER, "there is no kaas.yaml in"),
+        (["invoke", "-p", "x=1"], CALLER, "there is no kaas.yaml in"),
+        (["run", ".", "x=1"], USAGE, "hint:  write -p x=1"),
+        (["invoke", ".", "x=s3://data/x.npy"], USAGE, "hint:  write -p x=s3://data/x.npy"),
+        (["check", ".", "n=3"], USAGE, "hint:  write --set n=3"),
+        (["check", ".", "--sett", "n=3"], USAGE, "did you mean '--set'?"),
+        (["check", ".", "--set", "n"], USAGE, "hint:  for example --set n=1048576"),
+        (["up", "now"], USAGE, "`kaas up --help` lists what it knows"),
     ],
 )
 def test_failures(
@@ -92,6 +101,32 @@ def test_failures(
     assert said in captured.err
     assert captured.out == ""
     assert "Traceback" not in captured.err
+
+
+def test_a_folder_without_an_action(capsys: Captured, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["new", "halve"]) == 0
+    for words, hint in (
+        (["check", "."], "name one of the folders that have one: halve"),
+        (["check", "halve/halve.cu"], "name its folder: halve"),
+        (["invoke", "halve/halve.cu"], "name its folder: halve"),
+    ):
+        assert main(words) == CALLER
+        assert hint in capsys.readouterr().err
+    Path("kaas.yml").write_text("kaas: 1")
+    assert main(["run", "-p", "x=1"]) == CALLER
+    assert "there is kaas.yml: name it kaas.yaml" in capsys.readouterr().err
+
+
+def test_a_mistyped_argument_of_invoke(capsys: Captured, tmp_path: Path) -> None:
+    assert main(["new", str(tmp_path / "halve")]) == 0
+    capsys.readouterr()
+    assert main(["invoke", str(tmp_path / "halve"), "-p", "Scale=2"]) == CALLER
+    assert "did you mean 'scale'?" in capsys.readouterr().err
+    # The platform's own names, and whatever a rename speaks of, are no slips: it fails for want of a pool.
+    for word in ("outputs=s3://out/a", 'rename={"image": "x"}'):
+        assert main(["invoke", str(tmp_path / "halve"), "-p", word]) == CALLER
+        assert "no pool is known" in capsys.readouterr().err
 
 
 def test_nothing_runs(capsys: Captured) -> None:

@@ -13,20 +13,27 @@ import argparse
 import base64
 import json
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from kaas.bundle import Bundle
+from kaas.manifest import Manifest
 from kaas.messages import DEFAULT_BUDGET_MS
 from kaas.references import MAX_INLINE_BYTES
+from kaas.suggest import suggest
 from kaas_cli.access import pool_client
 from kaas_cli.output import PLATFORM, Failure, patience
 from kaas_cli.sources import located, read_bundle
 from kaas_cli.values import parse_values
 
+#: Arguments of a call that are neither a buffer nor a parameter (docs/manifest.md, "A call").
+RESERVED = ("outputs", "rename", "freshness", "ack", "store")
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command's options."""
-    parser.add_argument("action", type=Path, metavar="DIR", help="folder or zip of the action")
+    parser.add_argument("action", type=Path, nargs="?", default=Path(), metavar="DIR", help="folder or zip (here)")
     parser.add_argument("-p", dest="values", action="append", default=[], metavar="NAME=VALUE", help="an argument")
     parser.add_argument(
         "--budget",
@@ -42,7 +49,10 @@ def run(given: argparse.Namespace) -> int:
     """Invoke; the result goes to stdout, the log to stderr."""
     path: Path = given.action
     content = read_bundle(path)
-    arguments = {name: _argument(name, value) for name, value in parse_values(given.values).items()}
+    values = parse_values(given.values)
+    with located(path):
+        _check_names(Bundle.open(content).manifest, values)
+    arguments = {name: _argument(name, value) for name, value in values.items()}
     with pool_client() as client, located(path):
         with patience("waiting for the pool"):
             invocation = client.invoke(content, arguments, id=given.id, budget_ms=given.budget)
@@ -54,6 +64,20 @@ def run(given: argparse.Namespace) -> int:
         raise Failure(f"the invocation {invocation.id} is {invocation.state}, without a result", status=PLATFORM)
     print(json.dumps(invocation.result, indent=2, ensure_ascii=False))
     return 0
+
+
+def _check_names(manifest: Manifest, values: Mapping[str, Any]) -> None:
+    """A call may carry what the action does not know, since sequences do; on a command line it is a slip."""
+    known = [*(buffer.name for buffer in (*manifest.inputs, *manifest.outputs)), *manifest.params]
+    if "rename" in values:
+        return  # It says itself what it means by which name.
+    for name in values:
+        if name not in known and name not in manifest.rename and name not in RESERVED:
+            raise Failure(
+                f"{manifest.name} has no input, output or parameter {name!r}",
+                where=f"-p {name}",
+                hint=suggest(name, known) or f"it has {', '.join(dict.fromkeys(known)) or 'none'}",
+            )
 
 
 def _argument(name: str, value: Any) -> Any:

@@ -30,7 +30,7 @@ from kaas_pool.executor.solo import run_bundle
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command's options."""
-    parser.add_argument("action", type=Path, metavar="DIR", help="folder or zip of the action")
+    parser.add_argument("action", type=Path, nargs="?", default=Path(), metavar="DIR", help="folder or zip (here)")
     parser.add_argument("-p", dest="values", action="append", default=[], metavar="NAME=VALUE", help="an argument")
     parser.add_argument("-o", dest="files", action="append", default=[], metavar="NAME=FILE", help="save an output")
     add_device_argument(parser)
