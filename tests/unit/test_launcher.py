@@ -63,7 +63,7 @@ class Driver:
 
     def launcher(self, plan: Plan, function: Function | None = None) -> Launcher:
         functions = [function or self.function() for _ in plan.kernels]
-        streams = [Stream(self, number) for number in range(4)]
+        streams = [Stream(self, number) for number in range(plan.lanes)]
         return Launcher(cast("Device", self), plan, functions, [1 << 20] * len(plan.buffers), streams)
 
     def event(self) -> Event:

@@ -61,10 +61,10 @@ class Slot:
         self._lanes = [self.stream]
 
     def lanes(self, count: int) -> Sequence[Any]:
-        """At least `count` streams; the first is `stream`."""
+        """`count` streams; the first is `stream`."""
         while len(self._lanes) < count:
             self._lanes.append(self._make_stream())
-        return self._lanes
+        return self._lanes[:count]
 
 
 class Function:
@@ -78,14 +78,14 @@ class Function:
     ) -> None:
         self.launch = launch
         self.static_shared = static_shared
-        self._allowed_shared = allowed_shared
+        #: What it may be launched with now.
+        self.allowed_shared = allowed_shared
         self._allow = allow
 
     def allow_shared(self, size: int) -> None:
         """Let it be launched with `size` bytes of dynamic shared memory. Raises the driver's error."""
-        if size > self._allowed_shared:
-            self._allow(size)
-            self._allowed_shared = size
+        self._allow(size)
+        self.allowed_shared = size
 
 
 class Device:

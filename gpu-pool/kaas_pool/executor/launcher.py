@@ -42,7 +42,7 @@ class _Question:
 class Launcher:
     """Walks a plan for one invocation.
 
-    `addresses` are its buffers' storages in the plan's order, `lanes` the streams that the plan needs.
+    `addresses` are its buffers' storages in the plan's order, `lanes` the streams that the plan needs, no more.
     """
 
     def __init__(
@@ -52,7 +52,7 @@ class Launcher:
         self._kernels = plan.kernels
         self._functions = functions
         self._addresses = addresses
-        self._lanes = lanes[: plan.lanes]
+        self._lanes = lanes
         self._signals: dict[int, Any] = {}
         self._calls = self._walk(plan)
         #: Ends of the parts that are under way: an event for each lane.
@@ -130,12 +130,15 @@ class Launcher:
     def _prepare(self, operation: Leaf, permutation: Permutation) -> Call:
         addresses, stream = self._addresses, self._lanes[operation.lane]
         if isinstance(operation, Launch):
+            function = self._functions[operation.kernel]
+            if operation.shared > function.allowed_shared:
+                self._allow_shared(function, operation)
             arguments = bytearray(operation.block_of_arguments)
             for at, buffer, offset in operation.pointers:
                 _ADDRESS.pack_into(arguments, at, addresses[permutation[buffer]] + offset)
             # PyCUDA's prepared calls pack the arguments anew each time, and also call cuFuncSetBlockShape.
             call: Call = partial(
-                self._function(operation).launch,
+                function.launch,
                 operation.grid,
                 operation.block,
                 bytes(arguments),
@@ -157,9 +160,8 @@ class Launcher:
         target, source = addresses[permutation[operation.target]], addresses[permutation[operation.source]]
         return partial(self._device.copy, target, source, operation.size, stream)
 
-    def _function(self, launch: Launch) -> Function:
-        """The kernel, ready for so much shared memory."""
-        function, limit = self._functions[launch.kernel], self._device.limits.shared_bytes
+    def _allow_shared(self, function: Function, launch: Launch) -> None:
+        limit = self._device.limits.shared_bytes
         if function.static_shared + launch.shared > limit:
             _, kernel = self._kernels[launch.kernel]
             raise CallerError(
@@ -169,7 +171,6 @@ class Launcher:
                 where=launch.where,
             )
         function.allow_shared(launch.shared)
-        return function
 
     def _signal(self, number: int) -> Any:
         if number not in self._signals:

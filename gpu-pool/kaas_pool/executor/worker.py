@@ -277,7 +277,7 @@ class Worker:
             if name in plan.zeroed and not invocation.scrub:
                 device.clear(own[name], plan.size_of(name), stream)
         # A temporary that no step names has no address.
-        addresses = [own.get(name) or cached.get(name, 0) for name in plan.buffers]
+        addresses = [own[name] if name in own else cached.get(name, 0) for name in plan.buffers]
         invocation.launcher = Launcher(device, plan, functions, addresses, slot.lanes(plan.lanes))
         self._advance(invocation)
 
