@@ -69,6 +69,21 @@ def wrong():
     saxpy()
 
 
+def graphs():
+    solo = Solo("emulated")
+    try:
+        one = actions["settle"]
+        outcome = solo.run(one.bundle, one.compiled, {"x": np.full(9, 100, np.float32), "every": 4})
+        assert outcome.stats["rounds"] == [8], outcome.stats
+        np.testing.assert_array_equal(outcome.outputs["z"], np.full(9, 0.390625))
+        one = actions["branches"]
+        outcome = solo.run(one.bundle, one.compiled, {"x": x, "rounds": 1})
+        np.testing.assert_array_equal(outcome.outputs["z"], 5 * x + 1)
+        assert "rounds" not in outcome.stats
+    finally:
+        solo.close()
+
+
 def page_locked():
     solo = Solo("emulated")
     solo.device.page_lock_bytes = 1 << 20
@@ -86,9 +101,9 @@ globals()[sys.argv[2]]()
 """
 
 
-@pytest.mark.parametrize("part", ["saxpy", "twice", "fault", "wrong", "page_locked"])
+@pytest.mark.parametrize("part", ["saxpy", "twice", "fault", "wrong", "graphs", "page_locked"])
 def test_a_process_runs_bundles_and_ends_cleanly(part: str, actions: Actions) -> None:
-    for name in ("saxpy", "in_place", "fault"):
+    for name in ("saxpy", "in_place", "fault", "settle", "branches"):
         assert actions[name].compiled
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", PROGRAM, str(actions.images), part],
