@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
@@ -12,8 +11,10 @@ from kaas.archive import is_archive, read_archive, read_directory
 from kaas.binding import Binding
 from kaas.bundle import INCLUDABLE, ZIP, Bundle
 from kaas.errors import AuthorError, CallerError, KaasError
+from kaas.graph import Source
 from kaas.manifest import FILE_NAME, Manifest
 from kaas.suggest import suggest
+from kaas_cli.cubins import target_of
 from kaas_cli.devices import images, target
 from kaas_cli.sizes import bind_sizes
 from kaas_cli.sources import folder_of, place, read_bundle
@@ -34,8 +35,6 @@ _MOST_SHARED_BYTES = 227 << 10
 
 #: What can be told of the parts of an action whose manifest is not whole.
 _OF_PARTS = ("compile", "signature-mismatch")
-
-_ARCHITECTURE = re.compile(r"sm_(?P<major>\d{1,2})(?P<minor>\d)")
 
 
 @dataclass(frozen=True)
@@ -68,17 +67,18 @@ class Report:
 
 def check(path: Path, options: Options) -> Report:
     """Check the action at `path`; raises PlatformError and Failure, whatever is no finding."""
-    bundle, found = _open(path)
+    opened = _open(path)
+    bundle, found = opened.bundle, opened.findings
     if bundle is None:
         return Report(_located(path, found))
-    is_whole = not found
     binding: Binding | None = None
     try:
-        binding = bind_sizes(bundle, options.sizes) if options.sizes and is_whole else None
+        binding = bind_sizes(bundle, options.sizes) if options.sizes and opened.is_whole else None
     except CallerError as failure:
         found.append(from_error(failure))
     targets = _targets(options)
     outcomes = [outcome for name, one in targets.items() for outcome in _compile(bundle, one, name, options)]
+    outcomes += _look_into_cubins(bundle, options)
     compiled = [one.result for one in outcomes if isinstance(one.result, CompiledSource)]
     subject = Subject(
         bundle.manifest,
@@ -88,32 +88,40 @@ def check(path: Path, options: Options) -> Report:
         _limits(options.device),
         binding,
     )
-    found += find(subject, only=None if is_whole else _OF_PARTS)
+    found += find(subject, only=None if opened.is_whole else _OF_PARTS)
     return Report(
         _located(path, sorted(found, key=lambda finding: finding.order)),
         bundle.manifest,
         tuple(targets),
-        len(subject.signatures),
+        sum(not source.compiled_only for source, _ in subject.signatures),
         estimate(subject) if binding is not None else None,
     )
 
 
-def _open(path: Path) -> tuple[Bundle | None, list[Finding]]:
-    """The bundle at `path`, and no findings; else as much of it as can be read, and what is wrong with it."""
+@dataclass(frozen=True)
+class _Opened:
+    """As much of a bundle as can be read, and what is wrong with it; `is_whole` if that is all of the manifest."""
+
+    bundle: Bundle | None
+    findings: list[Finding]
+    is_whole: bool
+
+
+def _open(path: Path) -> _Opened:
     try:
-        return Bundle.open(read_bundle(path, is_located=False)), []
+        return _Opened(Bundle.open(read_bundle(path, is_located=False)), [], is_whole=True)
     except AuthorError as failure:
         files = _files(path)
         if FILE_NAME not in files:
-            return None, [from_error(failure)]
+            return _Opened(None, [from_error(failure)], is_whole=False)
         manifest, errors = Manifest.parse_all(files[FILE_NAME])
         found = [from_error(error) for error in errors]
         if manifest is None:
-            return None, found
+            return _Opened(None, found, is_whole=False)
         bundle = Bundle(manifest, files, "", ZIP, {})
-        found += _missing(bundle)
-        # What is wrong with neither the manifest nor its sources, such as a const's file, hides the rest.
-        return (bundle, found) if found else (None, [from_error(failure)])
+        # What is wrong with neither the manifest nor its sources is the one thing that the bundle was refused for.
+        found += list(_missing(bundle)) or ([] if errors else [from_error(failure)])
+        return _Opened(bundle, found, is_whole=not errors)
 
 
 def _files(path: Path) -> Mapping[str, bytes]:
@@ -121,7 +129,7 @@ def _files(path: Path) -> Mapping[str, bytes]:
     folder = folder_of(path)
     try:
         if folder is not None:
-            return read_directory(folder, lambda name: name == FILE_NAME or _is_text(name))
+            return read_directory(folder, lambda name: name == FILE_NAME or _is_text(name) or name.endswith(".cubin"))
         data = path.read_bytes()
         return read_archive(data) if is_archive(data) else {FILE_NAME: data}
     except AuthorError:
@@ -157,33 +165,47 @@ def _targets(options: Options) -> dict[str, Target]:
             raise
         return found
     architecture = options.architecture or DEFAULT_ARCHITECTURE
-    numbers = _ARCHITECTURE.fullmatch(architecture)
-    assert numbers is not None
-    found[architecture] = Target("cuda", (int(numbers["major"]), int(numbers["minor"])))
+    found[architecture] = target_of(architecture)
     return found
 
 
 def _compile(bundle: Bundle, one: Target, name: str, options: Options) -> Iterator[Outcome]:
     """Each unit's outcome; where a source lacks one kernel, each of its kernels' own."""
-    there = [
-        unit
-        for unit in Unit.all_of(bundle.manifest)
-        if not unit.source.compiled_only and (unit.source.text is not None or unit.source.path in bundle.files)
-    ]
-    waiting = there
+    waiting = [unit for unit in Unit.all_of(bundle.manifest) if _is_there(unit.source, bundle)]
     while waiting:
         again: list[Unit] = []
-        for unit, result in compile_units(
-            bundle, one, images=images(), allow_unsandboxed=options.allow_unsandboxed, units=waiting
-        ):
+        ready = [_without_missing(unit, bundle) for unit in waiting]
+        results = compile_units(bundle, one, images=images(), allow_unsandboxed=options.allow_unsandboxed, units=ready)
+        for unit, (_, result) in zip(waiting, results, strict=True):
             if isinstance(result, KaasError) and result.row.blame == "platform":
                 raise result
-            is_split = isinstance(result, KaasError) and result.code == "kernel_not_found" and len(unit.kernels) > 1
-            if is_split:
-                again += [Unit(unit.source, (kernel,)) for kernel in unit.kernels]
+            if isinstance(result, KaasError) and result.code == "kernel_not_found" and len(unit.kernels) > 1:
+                again += [replace(unit, kernels=(kernel,), places=()) for kernel in unit.kernels]
             else:
-                yield Outcome(unit, name, result)
+                yield Outcome(unit, name, replace(result, unit=unit) if isinstance(result, CompiledSource) else result)
         waiting = again
+
+
+def _without_missing(unit: Unit, bundle: Bundle) -> Unit:
+    """The unit without its cubins, if they have still to be made: its source is compiled all the same."""
+    is_made = all(path in bundle.files for _, path in unit.source.cubins)
+    return unit if is_made else replace(unit, source=replace(unit.source, cubins=()))
+
+
+def _is_there(source: Source, bundle: Bundle) -> bool:
+    """Whether there is something to compile; cubins alone are for `_look_into_cubins`."""
+    return not source.compiled_only and (source.text is not None or source.path in bundle.files)
+
+
+def _look_into_cubins(bundle: Bundle, options: Options) -> Iterator[Outcome]:
+    """Cubins alone, where there is no GPU: each for the architecture of its first, which it surely fits."""
+    for unit in Unit.all_of(bundle.manifest):
+        if unit.source.compiled_only and all(path in bundle.files for _, path in unit.source.cubins):
+            architecture = unit.source.cubins[0][0]
+            for _, result in compile_units(
+                bundle, target_of(architecture), allow_unsandboxed=options.allow_unsandboxed, units=[unit]
+            ):
+                yield Outcome(unit, architecture, result)
 
 
 def _limits(device: Kind) -> Limits:
