@@ -25,10 +25,15 @@ def bind_sizes(bundle: Bundle, values: Mapping[str, Any]) -> Binding:
     manifest = _all_by_caller(bundle.manifest)
     _check_names(bundle.manifest, values)
     names = _params(manifest, values)
-    names.update(_fixed(bundle))
+    fixed = _fixed(bundle)
+    names.update({name: extent for name, (extent, _) in fixed.items()})
     for name in manifest.symbols:
-        if name in values:
-            names[name] = _extent(name, values[name])
+        if name not in values:
+            continue
+        extent, (known, file) = _extent(name, values[name]), fixed.get(name, (None, ""))
+        if known not in (None, extent):
+            raise Failure(f"{name} is {known}, by {file}", where=f"--set {name}", hint="leave it out", status=USAGE)
+        names[name] = extent
     missing = [name for name in manifest.symbols if name not in names]
     missing += [name for name, param in manifest.params.items() if param.default is None and name not in values]
     if missing:
@@ -102,15 +107,15 @@ def _params(manifest: Manifest, values: Mapping[str, Any]) -> dict[str, Number]:
     return names
 
 
-def _fixed(bundle: Bundle) -> dict[str, int]:
-    """The symbols that files of the bundle give."""
-    found: dict[str, int] = {}
+def _fixed(bundle: Bundle) -> dict[str, tuple[int, str]]:
+    """The symbols that files of the bundle give, and which."""
+    found: dict[str, tuple[int, str]] = {}
     for buffer in bundle.manifest.buffers.values():
         layout = bundle.layouts.get(buffer.content) if buffer.content is not None else None
         if layout is not None and layout.shape is not None:
             for dimension, extent in zip(buffer.dimensions, layout.shape, strict=False):
                 if dimension in bundle.manifest.symbols:
-                    found[str(dimension)] = extent
+                    found[str(dimension)] = extent, str(buffer.content)
     return found
 
 
