@@ -24,11 +24,6 @@ class Access:
     def __or__(self, other: Access) -> Access:
         return Access(self.reads | other.reads, self.writes | other.writes)
 
-    @property
-    def touched(self) -> frozenset[str]:
-        """The buffers read or written."""
-        return self.reads | self.writes
-
 
 def kernel_access(step: KernelStep, signature: KernelSignature | None) -> Access:
     """What a launch reads and writes: what the author declares, if anything, else what the signature tells.

@@ -21,6 +21,9 @@ Extent = tuple[int, int, int]
 #: Storage of each buffer, by number.
 Permutation = tuple[int, ...]
 
+#: Rounds between two pauses, of loops whose rounds may be empty: about 1 ms.
+PAUSE_ROUNDS = 2048
+
 Call = TypeVar("Call")
 Environment = dict[str, Number]
 
@@ -91,6 +94,13 @@ class Check:
 
 
 @dataclass(frozen=True)
+class Pause:
+    """Nothing to do but to look at something else: many rounds may go by without any operation."""
+
+    lane: int = 0
+
+
+@dataclass(frozen=True)
 class Until:
     """A loop's `check` in rounds divisible by `every`, counted from 1; `number` counts the manifest's such loops."""
 
@@ -117,7 +127,7 @@ class Varying:
     make: Callable[[Mapping[str, Number]], tuple[Operation, ...]]
 
 
-Leaf = Launch | Fill | Copy | Signal | Await | Check
+Leaf = Launch | Fill | Copy | Signal | Await | Check | Pause
 Operation = Leaf | Loop | Varying
 
 
@@ -133,7 +143,8 @@ def walk(
     After the call of a `Check` the generator has to be resumed by `send` with the answer. `rounds` counts the rounds
     done, by the number of a loop's `Until`.
     """
-    return _Walk(dict(names), prepare, [] if rounds is None else rounds).sequence(operations, permutation)
+    state = _State(dict(names), [] if rounds is None else rounds)
+    return _Walk(state, prepare).sequence(operations, permutation)
 
 
 def exchanged(permutation: Permutation, swap: tuple[int, int] | None) -> Permutation:
@@ -161,13 +172,20 @@ def on_lane(operation: Operation, lane: int) -> Operation:
     return replace(operation, lane=lane)
 
 
+@dataclass
+class _State:
+    """What all parts of a walk share."""
+
+    environment: Environment
+    rounds: list[int]
+    #: Rounds since the last pause.
+    since_pause: int = 0
+
+
 class _Walk(Generic[Call]):
-    def __init__(
-        self, environment: Environment, prepare: Callable[[Leaf, Permutation], Call], rounds: list[int]
-    ) -> None:
-        self.environment = environment
+    def __init__(self, state: _State, prepare: Callable[[Leaf, Permutation], Call]) -> None:
+        self.state = state
         self.prepare = prepare
-        self.rounds = rounds
         #: Calls of operations inside loops, by identity and permutation.
         self.prepared: dict[tuple[int, Permutation], Call] = {}
 
@@ -178,9 +196,9 @@ class _Walk(Generic[Call]):
             if isinstance(operation, Loop):
                 permutation = yield from self.loop(operation, permutation)
             elif isinstance(operation, Varying):
-                made = operation.make(self.environment)
+                made = operation.make(self.state.environment)
                 # A walk of its own: `made` lives for this round only, and the memory of identities must not outlive it.
-                inner = _Walk(self.environment, self.prepare, self.rounds)
+                inner = _Walk(self.state, self.prepare)
                 permutation = yield from inner.sequence(made, permutation)
             elif repeated:
                 yield self.once(operation, permutation)
@@ -206,11 +224,16 @@ class _Walk(Generic[Call]):
                 yield from calls[permutation]
             else:
                 if loop.index is not None:
-                    self.environment[loop.index] = index
+                    self.state.environment[loop.index] = index
                 permutation = yield from self.sequence(loop.body, permutation, repeated=True)
+            if not plain or not leaves:
+                self.state.since_pause += 1
+                if self.state.since_pause == PAUSE_ROUNDS:
+                    self.state.since_pause = 0
+                    yield self.prepare(Pause(), permutation)
             stop = None
             if until is not None:
-                self.rounds[until.number] += 1
+                self.state.rounds[until.number] += 1
                 if (index + 1) % until.every == 0:
                     stop = yield self.once(until.check, permutation)
             permutation = exchanged(permutation, loop.swap)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from plan_cases import manifest_of, signatures_of
 
-from kaas_pool.access import Access, step_access
+from kaas_pool.access import step_access
 
 
 def access(step: str, *, signed: bool = True) -> tuple[str, str]:
@@ -43,7 +43,3 @@ def test_steps_read_and_write_what_they_say(step: str, reads: str, writes: str) 
 def test_without_a_signature_a_kernel_may_do_anything_but_what_it_declares() -> None:
     assert access(axpy("x, z"), signed=False) == ("xz", "xz")
     assert access(axpy("x, z", ", reads: [x], writes: [z]"), signed=False) == ("x", "z")
-
-
-def test_what_is_touched_is_read_or_written() -> None:
-    assert Access(frozenset("ab"), frozenset("bc")).touched == set("abc")

@@ -201,6 +201,16 @@ def test_nothing_is_handed_over_until_the_element_is_here() -> None:
     assert driver.events == []
 
 
+def test_rounds_that_launch_nothing_do_not_hold_the_thread() -> None:
+    driver = Driver()
+    nothing = "{kernel: axpy, source: a.cu, threads: [n * (i - i)], block: [1], args: [a, x, z, int32(i)]}"
+    launcher = driver.launcher(plan_of(f"  - repeat: {{times: {1 << 40}, as: i, steps: [{nothing}]}}\n"))
+    for _ in range(3):
+        assert launcher.advance()
+    launcher.stop()
+    assert driver.calls == []
+
+
 def test_an_abort_waits_for_all_streams() -> None:
     driver = Driver(instant=False)
     launcher = driver.launcher(plan_of(f"  - repeat: {{times: 1000, steps: [{axpy('x', 'z')}, {axpy('c', 't')}]}}\n"))

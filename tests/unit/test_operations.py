@@ -9,7 +9,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kaas.dtypes import Number
-from kaas_pool.operations import Check, Copy, Fill, Leaf, Loop, Operation, Permutation, Until, Varying, on_lane, walk
+from kaas_pool.operations import (
+    PAUSE_ROUNDS,
+    Check,
+    Copy,
+    Fill,
+    Leaf,
+    Loop,
+    Operation,
+    Pause,
+    Permutation,
+    Until,
+    Varying,
+    on_lane,
+    walk,
+)
 
 START: Permutation = (0, 1, 2)
 
@@ -167,6 +181,23 @@ def test_loops_that_are_made_in_a_round_count_for_all_rounds() -> None:
 
     elements = Elements(False, True, False, True)
     assert elements.run(Loop(3, "i", None, (Varying(make),)))[0] == [1 + 1 + 2]
+
+
+def test_rounds_without_operations_are_interrupted() -> None:
+    empty = Loop(1000, "j", None, (Varying(lambda names: ()),))
+    elements = Elements()
+    elements.run(Loop(3 * PAUSE_ROUNDS, "k", None, (Varying(lambda names: ()),)))
+    assert [leaf for leaf, _ in elements.calls] == [Pause()] * 3
+    elements = Elements()
+    elements.run(Loop(10, "i", None, (empty, Varying(lambda names: (empty,)))))
+    assert [leaf for leaf, _ in elements.calls] == [Pause()] * (10 * 2001 // PAUSE_ROUNDS)
+    elements = Elements()
+    rounds, _ = elements.run(Loop(PAUSE_ROUNDS, None, None, (), until(every=PAUSE_ROUNDS + 1)))
+    assert (rounds, [leaf for leaf, _ in elements.calls]) == ([PAUSE_ROUNDS], [Pause()])
+    # Rounds of plain operations are counted by these.
+    elements = Elements()
+    elements.run(Loop(2 * PAUSE_ROUNDS, None, None, (copy(0, 1),)))
+    assert len(elements.calls) == 2 * PAUSE_ROUNDS
 
 
 def test_an_operation_goes_to_a_lane_with_all_that_is_in_it() -> None:

@@ -14,7 +14,7 @@ import numpy as np
 from kaas.errors import CallerError
 from kaas_pool.executor.device import Device, Function
 from kaas_pool.executor.host import Bytes
-from kaas_pool.operations import Await, Check, Copy, Fill, Launch, Leaf, Permutation, Signal, walk
+from kaas_pool.operations import Await, Check, Copy, Fill, Launch, Leaf, Pause, Permutation, Signal, walk
 from kaas_pool.plan import Plan
 
 #: Operations handed over in one go: about 1 ms of the loop's time. Two such parts are under way at most, so that an
@@ -26,8 +26,8 @@ Call = Callable[[], Any]
 
 _ADDRESS = struct.Struct("<Q")
 
-#: What the call of a check returns: its answer comes later.
-_ASKED = object()
+#: What a call returns after which nothing more is to be handed over at once: a check's answer comes later.
+_LATER = object()
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,7 @@ class Launcher:
         try:
             for call in islice(calls, PART):
                 given += 1
-                if call() is _ASKED:
+                if call() is _LATER:
                     return True
         except self._device.driver_error:
             self.where = vars(call).get("where") if call is not None else None
@@ -156,6 +156,8 @@ class Launcher:
             return partial(stream.wait_for_event, self._signal(operation.number))
         if isinstance(operation, Check):
             return partial(self._ask, operation, addresses[permutation[operation.buffer]], stream)
+        if isinstance(operation, Pause):
+            return lambda: _LATER
         assert isinstance(operation, Copy)
         target, source = addresses[permutation[operation.target]], addresses[permutation[operation.source]]
         return partial(self._device.copy, target, source, operation.size, stream)
@@ -181,4 +183,4 @@ class Launcher:
         element = self._device.staging(np.dtype(check.dtype).itemsize)
         self._device.copy_out(element, address, stream)
         self._question = _Question(check, element, self._device.record(stream))
-        return _ASKED
+        return _LATER
