@@ -8,13 +8,22 @@ from pathlib import Path
 
 import pytest
 from findings_cases import action, found_in, launch, subject_of
+from hypothesis import given
+from hypothesis import strategies as st
+from manifest_cases import FULL, SAXPY, damaged_trees
 
 from kaas.errors import AuthorError
+from kaas.manifest import Manifest
+from kaas_pool.compiler.signatures import read_signatures
 from kaas_pool.findings import Finding, find, rules
 from kaas_pool.findings.estimate import estimate
 from kaas_pool.findings.finding import error, from_error, note, warning
+from kaas_pool.findings.pointers import read_pointers
 
 ROOT = Path(__file__).parents[2]
+SOURCES = sorted(
+    path for path in ROOT.glob("*/**/*.cu") if not any(part.startswith(".") for part in path.relative_to(ROOT).parts)
+)
 FOLDER = ROOT / "gpu-pool" / "kaas_pool" / "findings" / "rules"
 
 
@@ -82,6 +91,23 @@ def test_deep_and_long_graphs_are_followed_quickly() -> None:
     for _ in range(8):
         step = f"{{repeat: {{times: 1000000, steps: [{step}, {launch('add', 'x, z, int32(n)')[2:]}]}}}}"
     assert find(subject_of(action(f"- {step}"))) == []
+
+
+@given(st.sampled_from((SAXPY, FULL)).flatmap(damaged_trees))
+def test_no_manifest_confuses_the_rules(text: str) -> None:
+    manifest, _ = Manifest.parse_all(text)
+    if manifest is not None:
+        for finding in find(subject_of(manifest)):
+            assert finding.line is not None
+            assert finding.what
+
+
+@pytest.mark.parametrize("source", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_no_source_confuses_the_reader_of_pointers(source: Path) -> None:
+    text = source.read_text("utf-8", "replace")
+    for signature in read_signatures(text):
+        for at in read_pointers(text, signature):
+            assert signature.parameters[at].is_pointer
 
 
 def test_what_an_invocation_takes() -> None:
