@@ -60,4 +60,6 @@ def test_ten_thousand_invocations_leave_nothing_behind(tmp_path: Path) -> None:
         grown = {name: resident_bytes(pid) - before[name] for name, pid in {**stay, "executor": executor}.items()}
         grown["front"] -= COUNT * OUTCOME_BYTES
         assert max(grown.values()) < SLACK_BYTES, grown
-        assert pool.descriptors() == descriptors
+        # The front may not have closed its side of the clients' connections yet, before or after.
+        opened = {name: count - descriptors[name] for name, count in pool.descriptors().items()}
+        assert max(opened.values()) <= CLIENTS, opened
