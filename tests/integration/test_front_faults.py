@@ -14,9 +14,10 @@ from typing import Any
 import numpy as np
 import pytest
 from front_peers import ScriptedExecutor
-from front_process import IN_PLACE, SAXPY, FrontProcess, wait_until
+from front_process import IN_PLACE, SAXPY, FrontProcess, Reply, wait_until
 from test_front_invocations import OBJECTS, VALUES, Gate, npy
 
+from kaas.client import digest_of
 from kaas_pool.frames import Frame
 
 IN_PLACE_ARGUMENTS = {"x": "s3://data/x.npy", "w": [2.0]}
@@ -450,6 +451,25 @@ def test_sigterm_finishes_what_runs_and_refuses_more(front: FrontProcess) -> Non
     assert (refused.status, refused.code) == (503, "pool_draining")
     gate.open()
     assert pending.reply().body["state"] == "done"
+    assert front.process.wait(30) == 0
+
+
+def test_an_upload_that_the_end_cuts_off_is_told_so(front: FrontProcess) -> None:
+    compiling = threading.Event()
+    front.supervisor.compiler_script = Script("compile", lambda compiler, _: compiling.set())
+    text = SAXPY.replace("a * x[i]", "a * x[i] * 3.0f").encode()
+    replies: list[Reply] = []
+    client = front.client()
+    upload = threading.Thread(
+        target=lambda: replies.append(client.request("PUT", f"/v1/bundles/{digest_of(text)}", text))
+    )
+    upload.start()
+    assert compiling.wait(30)
+    assert front.process is not None
+    front.process.send_signal(signal.SIGTERM)
+    upload.join(30)
+    (reply,) = replies
+    assert (reply.status, reply.code) == (503, "pool_draining")
     assert front.process.wait(30) == 0
 
 

@@ -17,11 +17,12 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from kaas.errors import CallerError, KaasError, PlatformError
 from kaas.messages import InvocationRequest, RefreshRequest, check_digest
 from kaas_pool.front import metrics
+from kaas_pool.front.invocations import going_down
 from kaas_pool.front.journal import Outcome
 from kaas_pool.front.pins import PinFilter
 from kaas_pool.front.pool import Pool
@@ -38,7 +39,7 @@ _log = logging.getLogger(__name__)
 def make_app(pool: Pool) -> ASGIApp:
     """The application over a pool that has been started."""
     routes = Routes(pool)
-    return _Shortcut(routes, make_router(routes))
+    return _Farewell(_Shortcut(routes, make_router(routes)))
 
 
 def make_router(routes: Routes) -> Starlette:
@@ -70,6 +71,28 @@ def make_router(routes: Routes) -> Starlette:
     # A path with a slash more is another path, and no reason to send the client there again with its body.
     application.router.redirect_slashes = False
     return application
+
+
+class _Farewell:
+    """Answers requests that the server's end cuts off: it cancels them, and would say 500 without a word."""
+
+    def __init__(self, application: ASGIApp) -> None:
+        self._application = application
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        has_begun = False
+
+        async def note(message: Message) -> None:
+            nonlocal has_begun
+            has_begun = True
+            await send(message)
+
+        try:
+            await self._application(scope, receive, note)
+        except asyncio.CancelledError:
+            if has_begun:
+                raise
+            await _error(going_down())(scope, receive, send)
 
 
 class _Shortcut:

@@ -305,9 +305,7 @@ class Invocations:
 
     def _check_room(self, tenant: str) -> None:
         if self.draining:
-            raise PlatformError(
-                "pool_draining", "the pool is going down", hint="try again in a few seconds", retry_after_ms=2000
-            )
+            raise going_down()
         waiting = self.dispatcher.policy.waiting
         # Calls being looked at count too: the object store may be slow while clients are not.
         if waiting + len(self._admitting) >= self._config.queue:
@@ -357,3 +355,10 @@ def _same(known: _Known, fingerprint: str, asked: str, identifier: str) -> _Know
             hint="an id names one call; leave it out to have one made",
         )
     return known
+
+
+def going_down() -> PlatformError:
+    """What everybody is told between SIGTERM and the end."""
+    return PlatformError(
+        "pool_draining", "the pool is going down", hint="try again in a few seconds", retry_after_ms=2000
+    )
