@@ -54,6 +54,7 @@ def read_archive(data: bytes) -> dict[str, bytes]:
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             return _read_entries(archive)
+    # zipfile's NotImplementedError: versions and ways of compressing that it does not know.
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, ValueError, OSError) as error:
         raise AuthorError("bundle_invalid", f"the zip is broken: {error}", hint="zip the folder again") from None
 

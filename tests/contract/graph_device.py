@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
+import pytest
 from contract_device import compile_file, driver
 
 INVALID_VALUE = 1
@@ -213,3 +214,21 @@ class Log:
     def read(self) -> list[int]:
         count = int(self._cuda.from_device(self.length, 1, np.int32)[0])
         return [int(value) for value in self._cuda.from_device(self.values, 1000, np.int32)[:count]]
+
+
+@pytest.fixture
+def control(context: Any) -> Library:
+    """The kernels of control.cu."""
+    return Library("control")
+
+
+@pytest.fixture
+def graph(context: Any) -> Graph:
+    """An empty graph."""
+    return Graph()
+
+
+@pytest.fixture
+def log(cuda: Any, context: Any) -> Log:
+    """Where kernels write who ran when."""
+    return Log(cuda)

@@ -16,28 +16,18 @@ from graph_device import (
     Log,
     call,
     code_of,
+    control,
+    graph,
     kernel_parameters,
     launch,
+    log,
     pointer,
     refusal,
 )
 
+__all__ = ["control", "graph", "log"]
+
 emulated_only = pytest.mark.skipif(KIND != "emulated", reason="a real driver does not look, or may crash")
-
-
-@pytest.fixture
-def control(context: Any) -> Library:
-    return Library("control")
-
-
-@pytest.fixture
-def graph(context: Any) -> Graph:
-    return Graph()
-
-
-@pytest.fixture
-def log(cuda: Any, context: Any) -> Log:
-    return Log(cuda)
 
 
 def test_a_cycle_cannot_be_instantiated(graph: Graph) -> None:

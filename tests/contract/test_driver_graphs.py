@@ -6,7 +6,6 @@ import ctypes
 from typing import Any
 
 import numpy as np
-import pytest
 from contract_device import Gate, Module
 from graph_device import (
     DEVICE,
@@ -19,29 +18,19 @@ from graph_device import (
     bindings,
     call,
     code_of,
+    control,
     copy_parameters,
+    graph,
     integer,
     kernel_parameters,
     launch,
+    log,
     pointer,
     refusal,
     set_parameters,
 )
 
-
-@pytest.fixture
-def control(context: Any) -> Library:
-    return Library("control")
-
-
-@pytest.fixture
-def graph(context: Any) -> Graph:
-    return Graph()
-
-
-@pytest.fixture
-def log(cuda: Any, context: Any) -> Log:
-    return Log(cuda)
+__all__ = ["control", "graph", "log"]
 
 
 # ***** order *****

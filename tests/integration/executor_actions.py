@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from executor_process import Action
+from executor_process import Action, ExecutorProcess, Front
 
 from kaas.archive import write_archive
 from kaas.bundle import Bundle
@@ -313,3 +314,20 @@ class Actions:
 def actions(tmp_path_factory: pytest.TempPathFactory) -> Actions:
     """The actions, compiled as they are asked for."""
     return Actions(tmp_path_factory.mktemp("images"))
+
+
+@pytest.fixture(scope="module")
+def executor(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ExecutorProcess]:
+    """One process for all of these tests: nothing here ends it."""
+    with ExecutorProcess(tmp_path_factory.mktemp("scratch")) as process:
+        yield process
+
+
+@pytest.fixture
+def front(executor: ExecutorProcess) -> Iterator[Front]:
+    """A new link, and nothing in the cache."""
+    with executor.attach() as front:
+        front.set_budget(0)
+        front.pending()
+        front.usage.clear()
+        yield front

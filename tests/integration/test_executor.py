@@ -4,37 +4,19 @@ from __future__ import annotations
 
 import base64
 import os
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
-from executor_actions import Actions, actions
+from executor_actions import Actions, actions, executor, front
 from executor_process import Array, ExecutorProcess, Front, until
 
 from kaas_pool.executor.memory import charge
 
-__all__ = ["actions"]
+__all__ = ["actions", "executor", "front"]
 
 N = 1000
 RNG = np.random.default_rng(7)
-
-
-@pytest.fixture(scope="module")
-def executor(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ExecutorProcess]:
-    """One process for all of these tests: nothing here ends it."""
-    with ExecutorProcess(tmp_path_factory.mktemp("scratch")) as process:
-        yield process
-
-
-@pytest.fixture
-def front(executor: ExecutorProcess) -> Iterator[Front]:
-    """A new link, and nothing in the cache."""
-    with executor.attach() as front:
-        front.set_budget(0)
-        front.pending()
-        front.usage.clear()
-        yield front
 
 
 def floats(*shape: int) -> Array:

@@ -2,33 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import numpy as np
 import pytest
-from executor_actions import Actions, actions
-from executor_process import Array, ExecutorProcess, Front
+from executor_actions import Actions, actions, executor, front
+from executor_process import Array, Front
 
-__all__ = ["actions"]
+__all__ = ["actions", "executor", "front"]
 
 N = 1000
-
-
-@pytest.fixture(scope="module")
-def executor(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ExecutorProcess]:
-    """One process for all of these tests: nothing here ends it."""
-    with ExecutorProcess(tmp_path_factory.mktemp("scratch")) as process:
-        yield process
-
-
-@pytest.fixture
-def front(executor: ExecutorProcess) -> Iterator[Front]:
-    """A new link, and nothing in the cache."""
-    with executor.attach() as front:
-        front.set_budget(0)
-        front.pending()
-        front.usage.clear()
-        yield front
 
 
 def constant(value: float, size: int = N) -> Array:

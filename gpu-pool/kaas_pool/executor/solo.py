@@ -96,7 +96,7 @@ class Solo:
                         for key in frame["keys"]:
                             self._supply(run["inv"], key, contents[key])
                 if not self._worker.poll():
-                    time.sleep(_PAUSE)
+                    time.sleep(_PAUSE)  # The device tells by being asked only: a driver has no descriptor to wait on.
         except ContextLost:
             failures = [frame["error"] for frame in self._answers() if frame["type"] == "failed"]
             raise KaasError.from_json(failures[0]) from None
