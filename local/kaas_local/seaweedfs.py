@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import astuple, dataclass, field
 from pathlib import Path
+from typing import Any
 
 import boto3
 from botocore.config import Config
@@ -203,7 +204,7 @@ class SeaweedFS:
         try:
             while True:
                 try:
-                    client.list_buckets()
+                    _read_something(client)
                     return
                 except (BotoCoreError, ClientError) as error:
                     last = error
@@ -219,6 +220,18 @@ class SeaweedFS:
 
     def _failure(self, what: str) -> SeaweedFSError:
         return SeaweedFSError(f"the object store {what}; its log is {self.directory / 'log'}")
+
+
+def _read_something(client: Any) -> None:  # boto3 makes its clients' methods at run time.
+    """Read a byte of each bucket: names are served before the contents are, by a second or so on a busy machine.
+
+    Raises ClientError or BotoCoreError while it is not possible.
+    """
+    for bucket in client.list_buckets()["Buckets"]:
+        name = bucket["Name"]
+        for item in client.list_objects_v2(Bucket=name, MaxKeys=1).get("Contents", []):
+            if item["Size"]:
+                client.get_object(Bucket=name, Key=item["Key"], Range="bytes=0-0")["Body"].read()
 
 
 def _executable() -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -15,6 +16,7 @@ import boto3
 import pytest
 from botocore.exceptions import ClientError
 from local_stack import running_stack, wait_for_end, wait_until
+from seaweed import BUCKETS, running_s3_server
 
 from kaas.client import PoolClient, bearer
 from kaas.errors import CallerError
@@ -121,6 +123,18 @@ def test_what_dies_is_started_again(running: Running, part: str) -> None:
         assert client.status("devices")
     assert s3.get_object(Bucket="data", Key="kept")["Body"].read() == b"kept"
     s3.close()
+
+
+def test_a_store_that_is_ready_gives_what_it_has(tmp_path: Path) -> None:
+    """Names are served before contents are: ready means both, for every bucket, start after start."""
+    with running_s3_server(tmp_path / "store") as server, contextlib.closing(server.client("admin")) as client:
+        for bucket in BUCKETS:
+            client.put_object(Bucket=bucket, Key="kept", Body=b"kept")
+        for _ in range(3):
+            server.process.kill()
+            server.process.start()
+            for bucket in BUCKETS:
+                assert client.get_object(Bucket=bucket, Key="kept")["Body"].read() == b"kept"
 
 
 def test_a_killed_daemon_takes_all_along_and_blocks_nothing(tmp_path: Path) -> None:
