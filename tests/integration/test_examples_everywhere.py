@@ -28,20 +28,29 @@ def example(request: pytest.FixtureRequest) -> Example:
     return load_example(str(request.param))
 
 
-def references(s3: S3Client, example: Example, run: str) -> dict[str, Any]:
-    """Its call, from S3 to S3."""
+def targets(example: Example, run: str) -> dict[str, str]:
+    """Where each output goes."""
+    return {buffer: f"s3://alice/examples/{run}/{example.name}/out/{buffer}.npy" for buffer in example.expected}
+
+
+def call(s3: S3Client, example: Example, run: str) -> dict[str, Any]:
+    """Its call, from S3 to S3; what is changed goes to an object of its own, so that a second call finds the first."""
     name = f"examples/{run}/{example.name}"
     inputs = {buffer: put(s3, f"{name}/{buffer}.npy", array) for buffer, array in example.inputs.items()}
-    return {**example.params, **inputs, **{buffer: f"s3://alice/{name}/{buffer}.npy" for buffer in example.expected}}
+    outputs = {
+        buffer: {"from": inputs[buffer], "to": target} if buffer in inputs else target
+        for buffer, target in targets(example, run).items()
+    }
+    return {**example.params, **inputs, **outputs}
 
 
-def check_stored(s3: S3Client, example: Example, arguments: dict[str, Any], result: dict[str, Any]) -> None:
+def check_stored(s3: S3Client, example: Example, stored: dict[str, str], result: dict[str, Any]) -> None:
     """The stored outputs are NumPy's, and the result tells where and what they are."""
     outputs: dict[str, Array] = {}
     for name, array in example.expected.items():
-        assert result[name] == arguments[name]
+        assert result[name] == stored[name]
         told = result["kaas"]["outputs"][name]
-        outputs[name] = get(s3, arguments[name])
+        outputs[name] = get(s3, stored[name])
         assert (told["dtype"], tuple(told["shape"]), told["bytes"]) == (str(array.dtype), array.shape, array.nbytes)
     assert example.is_equal(outputs)
 
@@ -64,12 +73,12 @@ def test_without_a_server(example: Example, tmp_path: Path) -> None:
 def test_through_the_pool(pool: PoolProcess, s3: S3Client, example: Example) -> None:
     client = pool.client()
     bundle = client.upload(example.content)
-    arguments = references(s3, example, "pool")
+    arguments, stored = call(s3, example, "pool"), targets(example, "pool")
     for hits in (0, len(example.inputs)):
-        for name in example.expected:
-            s3.delete_object(Bucket="alice", Key=arguments[name].removeprefix("s3://alice/"))
+        for target in stored.values():
+            s3.delete_object(Bucket="alice", Key=target.removeprefix("s3://alice/"))
         result = done(client.invoke(bundle, arguments))
-        check_stored(s3, example, arguments, result)
+        check_stored(s3, example, stored, result)
         stats = result["kaas"]["stats"]
         assert (stats["device_hits"], stats["misses"]) == (hits, len(example.inputs) - hits)
         loaded = 0 if hits else sum(array.nbytes for array in example.inputs.values())
@@ -78,11 +87,11 @@ def test_through_the_pool(pool: PoolProcess, s3: S3Client, example: Example) -> 
 
 def test_through_the_proxy(pool: PoolProcess, s3: S3Client, example: Example, tmp_path: Path) -> None:
     environment = {"KAAS_POOL_URL": f"http://127.0.0.1:{pool.port}", "KAAS_TOKEN": "alice-token"}
-    arguments = references(s3, example, "proxy")
+    arguments, stored = call(s3, example, "proxy"), targets(example, "proxy")
     with ProxyProcess(tmp_path, environment) as proxy:
         assert proxy.init(base64.b64encode(example.content).decode(), binary=True) == (200, {"ok": True})
         for activation, hits in (("first", 0), ("second", len(example.inputs))):
             status, result = proxy.run(arguments, activation_id=f"{example.name}-{activation}")
             assert status == 200, result
-            check_stored(s3, example, arguments, result)
+            check_stored(s3, example, stored, result)
             assert result["kaas"]["stats"]["device_hits"] == hits
