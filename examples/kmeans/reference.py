@@ -21,26 +21,29 @@ def assign(pixels: Array, centres: Array) -> tuple[Array, int]:
     return squares.argmin(axis=1), int(squares.min(axis=1).sum())
 
 
+def settle(pixels: Array, centres: Array, rounds: int) -> tuple[int, Array]:
+    """The sum of squares at the last look, and the centres after it."""
+    total = 0
+    for _ in range(rounds):
+        labels, total = assign(pixels, centres)
+        before = centres.copy()
+        for colour in set(labels.tolist()):
+            mine = pixels[labels == colour]
+            centres[colour] = (STEPS * mine.sum(axis=0) + len(mine) // 2) // len(mine)
+        if (before == centres).all():
+            break
+    return total, centres
+
+
 def expected(image: Array, rounds: int = 100) -> dict[str, Array]:
     """The palette of the best start, what each pixel becomes, how many become the same, and the mean square error."""
     pixels = image.reshape(-1, 3).astype(np.int64)
     palettes = STEPS * np.load(Path(__file__).parent / "palettes.npy").astype(np.int64)
-    least, best = None, palettes[0]
-    for centres in palettes:
-        for _ in range(rounds):
-            labels, total = assign(pixels, centres)
-            before = centres.copy()
-            for colour in set(labels.tolist()):
-                mine = pixels[labels == colour]
-                centres[colour] = (STEPS * mine.sum(axis=0) + len(mine) // 2) // len(mine)
-            if (before == centres).all():
-                break
-        if least is None or total < least:
-            least, best = total, centres
-    labels, total = assign(pixels, best)
+    _, best = min((settle(pixels, centres, rounds) for centres in palettes), key=lambda one: one[0])
+    labels, least = assign(pixels, best)
     return {
         "palette": ((best + STEPS // 2) // STEPS).astype(np.uint8),
         "labels": labels.astype(np.uint8).reshape(image.shape[:2]),
         "sizes": np.bincount(labels, minlength=len(best)).astype(np.uint32),
-        "distortion": np.array(total / STEPS**2 / len(pixels)),
+        "distortion": np.array(least / STEPS**2 / len(pixels)),
     }
