@@ -139,8 +139,9 @@ KAAS_EXPORT cuModuleGetFunction(Function** result, Module* handle, const char* n
             *result = known;
             return;
         }
+        const unsigned left = Device::shared_bytes_default - module.image->resources(*kernel).static_shared_bytes;
         *result = Handles<Function>::create(
-            std::make_unique<Function>(Function{module.context, module.image, kernel, Device::shared_bytes_default}));
+            std::make_unique<Function>(Function{module.context, module.image, kernel, left}));
         module.functions.push_back(*result);
     });
 }
@@ -162,8 +163,8 @@ KAAS_EXPORT cuFuncGetAttribute(int* value, int attribute, Function* handle) {
         const Function& function = Handles<Function>::get(handle);
         const Device& device = function.context->device;
         switch (attribute) {
-            case max_threads_per_block: *value = 1024; break;
-            case shared_bytes: *value = static_cast<int>(function.image->static_shared_bytes()); break;
+            case max_threads_per_block: *value = static_cast<int>(function.resources().most_threads); break;
+            case shared_bytes: *value = static_cast<int>(function.resources().static_shared_bytes); break;
             case constant_bytes: case local_bytes: case registers: case cache_mode: *value = 0; break;
             case ptx_version: case binary_version:
                 *value = device.capability_major * 10 + device.capability_minor;
@@ -180,7 +181,8 @@ KAAS_EXPORT cuFuncSetAttribute(Function* handle, int attribute, int value) {
         Context::current();
         Function& function = Handles<Function>::get(handle);
         if (attribute == max_dynamic_shared_bytes) {
-            require(value >= 0 && static_cast<unsigned>(value) <= function.context->device.shared_bytes_most());
+            const unsigned most = function.context->device.shared_bytes_most();
+            require(value >= 0 && static_cast<unsigned>(value) <= most - function.resources().static_shared_bytes);
             function.dynamic_shared_most = static_cast<unsigned>(value);
         } else {
             // How caches divide is a preference; everything else here is read only or not emulated.

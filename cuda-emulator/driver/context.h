@@ -47,6 +47,8 @@ struct Function {
     std::shared_ptr<const Image> image;
     const kaas_abi::Kernel* kernel;
     unsigned dynamic_shared_most;  // as set by the caller, else the default
+
+    const kaas_abi::Resources& resources() const { return image->resources(*kernel); }
 };
 
 struct Module {

@@ -18,6 +18,7 @@ namespace kaas {
 namespace {
 
 constexpr const char* table_symbol = "kaas_emulator_image";
+constexpr const char* resources_section = ".kaas.resources";
 constexpr Elf64_Half machine_cuda = 190;
 constexpr std::uint32_t fat_binary_magic = 0xba55ed50;
 constexpr std::uint32_t fat_wrapper_magic = 0x466243b1;
@@ -102,8 +103,10 @@ std::shared_ptr<const Image> Image::load(const void* image, std::string& explana
             loaded->kernels_.emplace(symbol.dli_sname, &kernel);
     }
     loaded->read_symbols(bytes);
-    loaded->read_lines(bytes);
-    loaded->static_shared_bytes_ -= std::min<std::size_t>(loaded->static_shared_bytes_, table->thread_state_bytes);
+    loaded->read_sections(bytes);
+    loaded->table_ = table->kernels;
+    if (loaded->resources_.size() != table->kernel_count)
+        refuse(invalid_image, explanation, "The image does not say what its kernels need.");
     return loaded;
 }
 
@@ -111,13 +114,10 @@ Image::~Image() {
     if (library_) dlclose(library_);
 }
 
-// Globals with their sizes, from the dynamic symbol table, and the size of the thread-local storage.
+// Globals with their sizes, from the dynamic symbol table.
 void Image::read_symbols(const char* bytes) {
     const auto& header = *reinterpret_cast<const Elf64_Ehdr*>(bytes);
     const auto* segments = reinterpret_cast<const Elf64_Phdr*>(bytes + header.e_phoff);
-    for (int index = 0; index < header.e_phnum; ++index)
-        if (segments[index].p_type == PT_TLS) static_shared_bytes_ = segments[index].p_memsz;
-
     link_map* map;
     require(dlinfo(library_, RTLD_DI_LINKMAP, &map) == 0, invalid_image);
     load_address_ = map->l_addr;
@@ -145,8 +145,8 @@ void Image::read_symbols(const char* bytes) {
     }
 }
 
-// What tells a fault's line. It is in the file only: no segment of the loaded library holds it.
-void Image::read_lines(const char* bytes) {
+// What no segment of the loaded library holds: what tells a fault's line, and what a kernel takes of a block's resources.
+void Image::read_sections(const char* bytes) {
     const auto& header = *reinterpret_cast<const Elf64_Ehdr*>(bytes);
     const auto* sections = reinterpret_cast<const Elf64_Shdr*>(bytes + header.e_shoff);
     if (header.e_shstrndx >= header.e_shnum) return;
@@ -155,6 +155,10 @@ void Image::read_lines(const char* bytes) {
         const Elf64_Shdr& section = sections[index];
         if (section.sh_type == SHT_PROGBITS && std::strcmp(names + section.sh_name, ".debug_line") == 0)
             lines_ = LineTable(std::string(bytes + section.sh_offset, section.sh_size));
+        if (section.sh_type == SHT_PROGBITS && std::strcmp(names + section.sh_name, resources_section) == 0) {
+            resources_.resize(section.sh_size / sizeof(kaas_abi::Resources));
+            std::memcpy(resources_.data(), bytes + section.sh_offset, resources_.size() * sizeof(kaas_abi::Resources));
+        }
         if (section.sh_type != SHT_SYMTAB) continue;
         const auto* symbols = reinterpret_cast<const Elf64_Sym*>(bytes + section.sh_offset);
         for (std::size_t number = 0; number < section.sh_size / sizeof(Elf64_Sym); ++number)

@@ -35,8 +35,8 @@ public:
     Global global(const std::string& name) const;
     // True where the range lies in one of the globals.
     bool contains(DevicePointer address, std::size_t bytes) const;
-    // Bytes of static shared memory of all the module's kernels together: the image does not tell them apart.
-    std::size_t static_shared_bytes() const { return static_shared_bytes_; }
+    // Of one of this image's kernels.
+    const kaas_abi::Resources& resources(const kaas_abi::Kernel& kernel) const { return resources_[&kernel - table_]; }
     // The module it belongs to is unloaded: what was launched may still run.
     bool unloaded() const { return unloaded_.load(std::memory_order_relaxed); }
     void unload() const { unloaded_.store(true, std::memory_order_relaxed); }
@@ -48,14 +48,16 @@ public:
 private:
     Image() = default;
     void read_symbols(const char* bytes);
-    void read_lines(const char* bytes);
+    // What is in the file only, in sections by name: lines and resources.
+    void read_sections(const char* bytes);
 
     mutable std::atomic<bool> unloaded_{false};
     void* library_ = nullptr;
     std::map<std::string, const kaas_abi::Kernel*> kernels_;
     std::map<std::string, Global> globals_;
     std::map<DevicePointer, std::size_t> ranges_;  // of the globals
-    std::size_t static_shared_bytes_ = 0;
+    const kaas_abi::Kernel* table_ = nullptr;
+    std::vector<kaas_abi::Resources> resources_;  // of the kernels in the table
     std::uintptr_t load_address_ = 0;
     std::uintptr_t code_ = 0;
     std::size_t code_bytes_ = 0;

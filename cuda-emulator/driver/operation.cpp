@@ -163,7 +163,10 @@ KernelOperation kernel_operation(Function& function, kaas_abi::Dim grid, kaas_ab
                                  unsigned dynamic_shared_bytes, void** parameters, void** extra) {
     check_block(block);
     check_grid(grid, block);
-    require(dynamic_shared_bytes <= std::max(function.dynamic_shared_most, Device::shared_bytes_default));
+    const kaas_abi::Resources& needs = function.resources();
+    require(std::uint64_t{block.x} * block.y * block.z <= needs.most_threads);
+    require(dynamic_shared_bytes <=
+            std::max(function.dynamic_shared_most, Device::shared_bytes_default - needs.static_shared_bytes));
     require(!(parameters && extra));
     return {&function, function.image, function.kernel, grid, block, dynamic_shared_bytes,
             extra ? take_packed(*function.kernel, extra) : pack(*function.kernel, parameters)};

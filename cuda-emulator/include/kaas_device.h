@@ -1,6 +1,6 @@
 // The CUDA C++ device language for the host's compiler. It is included before every kernel source; a source never
-// includes it. `__global__` and `__shared__` are no macros: the emulator's compiler reads and replaces them after
-// preprocessing (kaas_emulator/device_source.py).
+// includes it. `__global__`, `__launch_bounds__` and `__shared__` are no macros: the emulator's compiler reads and
+// replaces them after preprocessing (kaas_emulator/device_source.py).
 #pragma once
 
 #include <float.h>
@@ -18,7 +18,6 @@
 #define __host__
 #define __constant__
 #define __grid_constant__
-#define __launch_bounds__(...)
 #define __maxnreg__(...)
 #define __forceinline__ inline __attribute__((always_inline))
 #define __noinline__ __attribute__((noinline))

@@ -12,7 +12,7 @@
 namespace kaas_abi {
 
 constexpr uint64_t image_magic = 0x31474d495341414bULL;  // "KAASIMG1" in memory
-constexpr uint32_t version = 4;                          // raised with every change of this header
+constexpr uint32_t version = 5;                          // raised with every change of this header
 constexpr unsigned warp_size = 32;
 constexpr unsigned most_threads = 0x7ffffbff;  // along one axis of a grid, so that an int can count them
 
@@ -85,7 +85,11 @@ struct Image {
     uint32_t version;
     uint32_t kernel_count;
     const Kernel* kernels;
-    uint32_t thread_state_bytes;  // the part of the image's thread-local storage that is not shared memory
+};
+
+// What a kernel takes of a block's resources. The image's section `.kaas.resources` holds one for each of its kernels.
+struct Resources {
+    uint32_t static_shared_bytes, most_threads;
 };
 
 }  // namespace kaas_abi

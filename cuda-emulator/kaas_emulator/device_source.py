@@ -1,14 +1,17 @@
 """What the host's compiler cannot read in preprocessed CUDA C++, in words it can.
 
-Two words are left: ``__global__`` goes, and ``__shared__`` becomes thread-local storage, because one worker thread runs
-one block at a time. ``extern __shared__ T name[]`` becomes a pointer to the block's dynamic shared memory, so that
-several kernels can see it with different types. Lines stay where they are.
+Three words are left: ``__global__`` goes, ``__launch_bounds__`` becomes a constant in the kernel's body, and
+``__shared__`` becomes thread-local storage, because one worker thread runs one block at a time.
+``extern __shared__ T name[]`` becomes a pointer to the block's dynamic shared memory, so that several kernels can see
+it with different types. Lines stay where they are.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+
+from kaas_emulator.resources import KERNEL, LAUNCH_BOUND
 
 #: What of C++ matters here; the rest is passed over.
 TOKEN = re.compile(
@@ -46,6 +49,7 @@ class _Reader:
         self._words: list[str] = []
         self._shared: list[tuple[int, int]] = []
         self._arrays = 0
+        self._bounds = ""
 
     def read(self) -> None:
         for token in TOKEN.finditer(self.text):
@@ -68,6 +72,11 @@ class _Reader:
             self.replacements.append((start, end, ""))
         elif word == "__shared__":
             self._shared.append((start, end))
+        elif word == "__launch_bounds__":
+            closed = _closing(self.text, end)
+            arguments = self.text[end:closed]
+            self.replacements.append((start, closed, "\n" * arguments.count("\n")))
+            self._bounds = " ".join(arguments.split())
 
     def _mark(self, mark: str, start: int, end: int) -> None:
         if mark in "()[]":
@@ -78,6 +87,10 @@ class _Reader:
             for place in self._shared:
                 self.replacements.append((*place, "thread_local"))
         if mark == "{":
+            if self._bounds:
+                # A constant of the body has the template's arguments in sight, and costs nothing.
+                text = f'static constexpr unsigned {LAUNCH_BOUND} [[gnu::used, gnu::visibility("hidden")]]'
+                self.replacements.append((end, end, f" {text} = ::kaas_device::launch_bound{self._bounds};"))
             words = self._words[1:] if self._words[:1] == ["inline"] else self._words
             self.braces.append(words[:1] == ["namespace"] or words in (["extern", '"C"'], ["extern", '"C++"']))
         elif mark == "}":
@@ -88,6 +101,7 @@ class _Reader:
         self._statement = end
         self._words = []
         self._shared = []
+        self._bounds = ""
 
     def _replace_dynamic(self, end: int) -> None:
         declaration = self.text[self._statement : end]
@@ -117,6 +131,19 @@ class _Reader:
         return "".join(parts) + self.text[place:]
 
 
+def _closing(text: str, start: int) -> int:
+    """Where the parenthesis closes that opens at ``start`` or after blanks behind it; ``start`` where none does."""
+    depth = 0
+    for token in TOKEN.finditer(text, start):
+        here = token.group()
+        if depth == 0 and (here != "(" or text[start : token.start()].strip()):
+            return start
+        depth += (here == "(") - (here == ")")
+        if depth == 0:
+            return token.end()
+    return start
+
+
 def to_host_source(text: str, kernels: Sequence[str]) -> str:
     """Preprocessed CUDA C++ as host C++, with the image's table of ``kernels`` at its end."""
     reader = _Reader(text)
@@ -130,11 +157,16 @@ def _table(kernels: Sequence[str]) -> str:
     entries = "".join(
         f'\n# 1 "{KERNEL_MARK}{_quote(name)}"\n::kaas_device::describe<&{name}>("{_quote(name)}"),' for name in kernels
     )
+    # The address of each once more, as a constant by whose name the assembly tells which kernel it is.
+    addresses = "".join(
+        f'\n# 1 "{KERNEL_MARK}{_quote(name)}"\nstatic constexpr auto {KERNEL}{index} [[gnu::used]] = &{name};'
+        for index, name in enumerate(kernels)
+    )
     return (
         '\n# 1 "the image\'s table"\n'
         f"static const ::kaas_abi::Kernel kaas_kernels[] = {{{entries}\n}};\n"
         'extern "C" __attribute__((visibility("default"))) const ::kaas_abi::Image kaas_emulator_image = '
-        "::kaas_device::image(kaas_kernels);\n"
+        f"::kaas_device::image(kaas_kernels);{addresses}\n"
     )
 
 

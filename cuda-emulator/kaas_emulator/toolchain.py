@@ -12,7 +12,7 @@ import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from kaas_emulator import cache, compiler, device_source, messages, sources
+from kaas_emulator import cache, compiler, device_source, messages, resources, sources
 from kaas_emulator.errors import CompileFailed, EmulatorError
 from kaas_emulator.refusals import refusals
 
@@ -52,7 +52,7 @@ def fingerprint() -> str:
         compiler.version(),
         compiler.instruction_set(),
         " ".join((*_LANGUAGE, *_CODE, *_LINK, *_DEFINES)),
-        hashlib.sha256(Path(device_source.__file__).read_bytes()).hexdigest(),
+        *(hashlib.sha256(Path(str(one.__file__)).read_bytes()).hexdigest() for one in (device_source, resources)),
     )
 
 
@@ -134,14 +134,25 @@ def compile_image(
     refused = messages.refused(refusals(text), workdir)
     if refused:
         raise CompileFailed(refused)
-    host_source, image = workdir / "kaas-image.ii", workdir / "kaas-image.so"
+    host_source, assembly, image = (workdir / f"kaas-image.{ending}" for ending in ("ii", "s", "so"))
     try:
         host_source.write_text(prefix + device_source.to_host_source(text, kernels), "utf-8", errors="surrogateescape")
         command = [compiler.compiler(), *_LANGUAGE, *_CODE, *_MESSAGES, "-fpreprocessed", "-x", "c++", host_source.name]
-        done = compiler.run([*command, "-x", "none", *_LINK, "-o", image.name], workdir)
-        if done.returncode:
-            raise CompileFailed(messages.readable(done.stderr, workdir))
+        _run([*command, "-S", "-o", assembly.name], workdir)
+        found = resources.read(assembly.read_text("utf-8", errors="replace"), len(kernels))
+        too_much = resources.over_limit(kernels, found)
+        if too_much:
+            raise CompileFailed(too_much)
+        with assembly.open("a") as file:
+            file.write(resources.section(found))
+        _run([compiler.compiler(), assembly.name, *_LINK, "-o", image.name], workdir)
         return image.read_bytes()
     finally:
-        host_source.unlink(missing_ok=True)
-        image.unlink(missing_ok=True)
+        for path in (host_source, assembly, image):
+            path.unlink(missing_ok=True)
+
+
+def _run(command: Sequence[str], workdir: Path) -> None:
+    done = compiler.run(command, workdir)
+    if done.returncode:
+        raise CompileFailed(messages.readable(done.stderr, workdir))

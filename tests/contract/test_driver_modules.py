@@ -50,13 +50,96 @@ def test_attributes(cuda: Any, context: Any) -> None:
     function = Module("shared")["sgemm"]
     names = cuda.function_attribute
     assert function.get_attribute(names.MAX_THREADS_PER_BLOCK) > 0
-    assert function.get_attribute(names.SHARED_SIZE_BYTES) >= 2 * 16 * 16 * 4
+    assert function.get_attribute(names.SHARED_SIZE_BYTES) == 2 * 16 * 16 * 4
     most = cuda.Device(0).get_attribute(cuda.device_attribute.MAX_SHARED_MEMORY_PER_BLOCK_OPTIN)
     relax = Module("shared")["relax"]
     relax.set_attribute(names.MAX_DYNAMIC_SHARED_SIZE_BYTES, 64 << 10)
     assert relax.get_attribute(names.MAX_DYNAMIC_SHARED_SIZE_BYTES) == 64 << 10
     with pytest.raises(cuda.LogicError):
         relax.set_attribute(names.MAX_DYNAMIC_SHARED_SIZE_BYTES, most + 1024)
+
+
+RESOURCES = """
+__shared__ float common[250];
+__device__ float exchanged(float value) {
+    __shared__ float inner[32];
+    inner[threadIdx.x % 32] = value;
+    __syncthreads();
+    return inner[(threadIdx.x + 1) % 32];
+}
+extern "C" __global__ void alone(float* x) {
+    __shared__ float unused[500];
+    x[threadIdx.x] = 1;
+}
+extern "C" __launch_bounds__(96, 2) __global__ void calls(float* x) { x[threadIdx.x] = exchanged(x[threadIdx.x]); }
+namespace space {
+template <typename T, int threads>
+__global__ void
+__launch_bounds__(
+    threads
+) reversed(T* x) {
+    __shared__ T values[threads];
+    values[threadIdx.x] = x[threadIdx.x];
+    __syncthreads();
+    x[threadIdx.x] = values[threads - 1 - threadIdx.x];
+}
+}
+static constexpr int bound = 64;
+extern "C" __global__ void __launch_bounds__(bound) both(float* x) {
+    extern __shared__ float wanted[];
+    common[threadIdx.x] = x[threadIdx.x];
+    wanted[threadIdx.x] = 2;
+    __syncthreads();
+    x[threadIdx.x] = exchanged(common[63 - threadIdx.x]) + wanted[0];
+}
+"""
+#: Each kernel's static shared memory and the most threads that its blocks may have.
+NEEDS = {
+    "alone": (0, 1024),
+    "calls": (128, 96),
+    "space::reversed<float, 128>": (512, 128),
+    "space::reversed<double, 96>": (768, 96),
+    "both": (1128, 64),
+}
+
+
+def resources(cuda: Any) -> tuple[Any, Any]:
+    """Looks up the kernels of `RESOURCES`; and a buffer for them."""
+    compiled = compile_text(RESOURCES, "resources.cu", list(NEEDS))
+    module = cuda.module_from_buffer(compiled.image)
+    return lambda name: module.get_function(compiled.symbols[name]), cuda.to_device(np.zeros(1024, np.float32))
+
+
+def test_each_kernel_has_resources_of_its_own(cuda: Any, context: Any) -> None:
+    kernel, _ = resources(cuda)
+    names = cuda.function_attribute
+    asked = (names.SHARED_SIZE_BYTES, names.MAX_THREADS_PER_BLOCK)
+    assert {name: tuple(map(kernel(name).get_attribute, asked)) for name in NEEDS} == NEEDS
+
+
+@pytest.mark.parametrize("name", NEEDS)
+def test_a_launch_keeps_its_bound(cuda: Any, context: Any, name: str) -> None:
+    kernel, buffer = resources(cuda)
+    threads = NEEDS[name][1]
+    kernel(name)(buffer, block=(threads, 1, 1), shared=256)
+    with pytest.raises(cuda.LogicError, match="invalid argument"):
+        kernel(name)(buffer, block=(threads + 1, 1, 1), shared=256)
+    context.synchronize()
+
+
+def test_static_and_dynamic_shared_memory_share_one_limit(cuda: Any, context: Any) -> None:
+    kernel, buffer = resources(cuda)
+    both, static = kernel("both"), NEEDS["both"][0]
+    allowed = cuda.function_attribute.MAX_DYNAMIC_SHARED_SIZE_BYTES
+    most = cuda.Device(0).get_attribute(cuda.device_attribute.MAX_SHARED_MEMORY_PER_BLOCK_OPTIN)
+    both(buffer, block=(64, 1, 1), shared=(48 << 10) - static)
+    with pytest.raises(cuda.LogicError, match="invalid argument"):
+        both(buffer, block=(64, 1, 1), shared=(48 << 10) - static + 4)
+    with pytest.raises(cuda.LogicError, match="invalid argument"):
+        both.set_attribute(allowed, most - static + 4)
+    both.set_attribute(allowed, most - static)
+    both(buffer, block=(64, 1, 1), shared=most - static)
+    context.synchronize()
 
 
 def test_shared_memory_above_48_kilobytes_must_be_allowed(cuda: Any, context: Any) -> None:

@@ -115,6 +115,21 @@ def test_a_kernel_returns_nothing(tmp_path: Path) -> None:
     assert log_of(tmp_path, text) == ["kernel k: error: a kernel must return void"]
 
 
+def test_static_shared_memory_has_a_limit(tmp_path: Path) -> None:
+    body = (
+        "__shared__ float values[SIZE]; values[threadIdx.x] = *out; __syncthreads(); *out = values[63 - threadIdx.x];"
+    )
+    told = (
+        "kernel k: error: 49156 bytes of static shared memory are more than the 49152 that a kernel can have; "
+        "declare it extern and give the step shared: bytes"
+    )
+    assert log_of(tmp_path, KERNEL.replace("BODY", body.replace("SIZE", "12289"))) == [told]
+    source = tmp_path / "source.cu"
+    source.write_text(KERNEL.replace("BODY", body.replace("SIZE", "12288")))
+    image = toolchain.compile_image(source, ["k"], includes=[], defines={}, workdir=tmp_path)
+    assert image.startswith(b"\x7fELF")
+
+
 @pytest.mark.parametrize(
     "text",
     [

@@ -95,7 +95,12 @@ constexpr kaas_abi::Kernel describe(const char* name) {
 
 template <uint32_t Count>
 constexpr kaas_abi::Image image(const kaas_abi::Kernel (&kernels)[Count]) {
-    return {kaas_abi::image_magic, kaas_abi::version, Count, kernels, thread_state_bytes};
+    return {kaas_abi::image_magic, kaas_abi::version, Count, kernels};
+}
+
+// The most threads of a block, from what __launch_bounds__ is given; the others of its numbers only advise.
+constexpr unsigned launch_bound(long long threads, long long = 0, long long = 0) {
+    return threads > 0 && threads < 1024 ? static_cast<unsigned>(threads) : 1024;
 }
 
 }  // namespace kaas_device

@@ -13,7 +13,6 @@ static thread_local unsigned block_x, block_y, block_z;
 static thread_local unsigned grid_x, grid_y, grid_z;
 static thread_local kaas_abi::Block* running;
 static thread_local bool waited;  // this thread called the driver, so another fibre has the threads after it
-constexpr uint32_t thread_state_bytes = 12 * sizeof(unsigned) + sizeof(kaas_abi::Block*) + 2 * sizeof(bool);
 
 static inline uint3 thread_index() { return {thread_x, thread_y, thread_z}; }
 static inline uint3 block_index() { return {index_x, index_y, index_z}; }
