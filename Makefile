@@ -6,7 +6,7 @@ PACKAGES := runtime/kaas gpu-pool/kaas_pool cuda-emulator/kaas_emulator action-p
 CODE := $(wildcard $(PACKAGES) scripts benchmarks examples) tests/conftest.py
 TEST_FOLDERS := $(sort $(dir $(wildcard tests/*/*.py)))
 
-.PHONY: help setup demo test test-all lint up down bench gpu-check lock clean
+.PHONY: help setup demo test test-all fuzz lint up down bench gpu-check lock clean
 
 help:  ## Show this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -21,7 +21,11 @@ test: setup  ## Unit, contract and integration tests
 	$(PYTHON) -m pytest $(ARGS)
 
 test-all: setup  ## Everything, slow and end-to-end tests included
-	$(PYTHON) -m pytest --slow $(wildcard tests/unit tests/contract tests/integration tests/e2e tests/gpu) $(ARGS)
+	$(PYTHON) -m pytest --slow $(wildcard tests/unit tests/contract tests/integration tests/fuzz tests/e2e tests/gpu) $(ARGS)
+
+fuzz: setup  ## Feed made and damaged inputs to whatever reads them (CASES=100000 SEED=1)
+	KAAS_FUZZ_CASES=$(or $(CASES),100000) KAAS_FUZZ_SEED=$(or $(SEED),1) \
+	    $(PYTHON) -m pytest tests/fuzz --timeout 3600 --hypothesis-seed $(or $(SEED),1) $(ARGS)
 
 lint: setup  ## ruff and mypy, as strict as they go
 	$(PYTHON) -m ruff check

@@ -37,7 +37,11 @@ def headers_of(request: Request) -> dict[bytes, str]:
 async def read_json(request: Request, headers: dict[bytes, str]) -> Any:
     """The body of an API request, None if it is empty. Raises `request_invalid` and `payload_too_large`."""
     _check_type(headers, _JSON)
-    body = await _read(request, headers, MAX_REQUEST_BYTES, _request_too_large)
+    return parse_json(await _read(request, headers, MAX_REQUEST_BYTES, _request_too_large))
+
+
+def parse_json(body: bytes) -> Any:
+    """The value of a body, None if it is empty. Raises `request_invalid`."""
     if not body:
         return None
     try:
