@@ -20,8 +20,8 @@ _MESSAGE = re.compile(
 #: From where a file is included, or a template used: `from a.cu:3,` and `a.cu:3:   required from here`.
 _ORIGIN = re.compile(r"(?:In file included from|\s+from) (?P<file>[^:\n]+):(?P<line>\d+)|"
                      r"(?P<user>[^:\s][^:\n]*):(?P<at>\d+):\s+required from")  # fmt: skip
-_NOISE = re.compile(r"compilation terminated|collect2: |.*: In (?:static )?(?:member )?function|.*: In instantiation of"
-                    r"|.*: At global scope|.*: Assembler messages")  # fmt: skip
+_NOISE = re.compile(r"compilation terminated|collect2: |.*: In (?:static )?(?:member )?function|.*: At global scope"
+                    r"|.*: In (?:instantiation|substitution) of|.*: Assembler messages|\s+from <command")  # fmt: skip
 _LINKER = re.compile(r"^\S*/ld(?:\.\w+)?: ")
 #: Messages about the image's table are about a kernel's name; the first of each says what is wrong.
 _TABLE = re.compile(rf"{device_source.KERNEL_MARK}(?P<name>[^:\n]+(?:::[^:\n]+)*):1: (?P<text>.*)")

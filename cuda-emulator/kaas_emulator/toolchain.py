@@ -57,7 +57,9 @@ def fingerprint() -> str:
 
 
 def _prefix_name() -> str:
-    return f"emulator/device-{fingerprint()}"
+    # With the headers' own place: messages about what was precompiled name the files it was made from.
+    place = hashlib.sha256(str(sources.include_directory()).encode()).hexdigest()[:8]
+    return f"emulator/device-{fingerprint()}-{place}"
 
 
 def build_prefix() -> Path:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
 from contract_device import KIND
 
-from kaas_emulator import CompileFailed, toolchain
+from kaas_emulator import CompileFailed, sources, toolchain
 
 pytestmark = pytest.mark.skipif(KIND != "emulated", reason="about the emulated device")
 
@@ -113,6 +114,19 @@ def test_the_place_is_that_in_a_header_of_the_authors(tmp_path: Path) -> None:
 def test_a_kernel_returns_nothing(tmp_path: Path) -> None:
     text = KERNEL.replace("BODY", "return 1;").replace("void", "int")
     assert log_of(tmp_path, text) == ["kernel k: error: a kernel must return void"]
+
+
+def test_messages_keep_to_this_checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = KERNEL.replace("BODY", "*out = min(1, 1.0f);")
+    log = log_of(tmp_path, text)
+    monkeypatch.setenv("KAAS_CACHE_DIR", str(tmp_path / "cache"))
+    other = tmp_path / "other" / "include"
+    shutil.copytree(sources.include_directory(), other)
+    with monkeypatch.context() as patched:
+        patched.setattr(sources, "include_directory", lambda: other)
+        toolchain.build_prefix()
+    assert log_of(tmp_path, text) == log
+    assert not any("from" in line or "/" in line for line in log), log
 
 
 def test_static_shared_memory_has_a_limit(tmp_path: Path) -> None:
