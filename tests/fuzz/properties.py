@@ -38,7 +38,8 @@ def check_error(error: KaasError) -> str:
     assert len(error.hint or "") < MAX_MESSAGE
     assert len(error.where or "") < MAX_MESSAGE
     again = KaasError.from_json(json.loads(json.dumps(error.to_json())))
-    assert (type(again), again.to_json()) == (type(error), error.to_json())
+    assert isinstance(again, type(error))
+    assert again.to_json() == error.to_json()
     return error.code
 
 
