@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime, timezone
 from typing import Any, Literal
 
 from kaas.dtypes import shorten
@@ -142,6 +143,12 @@ class LogLine:
     time: str
     stream: Literal["stdout", "stderr"]
     line: str
+
+    @staticmethod
+    def at(seconds: float, stream: Literal["stdout", "stderr"], line: str) -> LogLine:
+        """A line of a time in seconds since the epoch."""
+        stamp = f"{datetime.fromtimestamp(seconds, timezone.utc):%Y-%m-%dT%H:%M:%S}.{int(seconds % 1 * 1000):03d}Z"
+        return LogLine(stamp, stream, line)
 
     def to_json(self) -> dict[str, str]:
         """The line as a JSON object."""

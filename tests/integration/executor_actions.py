@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -298,14 +298,16 @@ extern "C" __global__ void fault(const float *x, float *z) {
 class Actions:
     """Compiles each action when it is first asked for; `images` keeps what was compiled."""
 
-    def __init__(self, images: Path) -> None:
+    def __init__(self, images: Path, manifests: Mapping[str, str] = MANIFESTS, source: str = SOURCE) -> None:
         self.images = images
+        self._manifests = manifests
+        self._source = source
         self._actions: dict[str, Action] = {}
 
     def __getitem__(self, name: str) -> Action:
         if name not in self._actions:
-            manifest = f"kaas: 1\nname: '{name}'\n{MANIFESTS[name]}".encode()
-            bundle = Bundle.open(write_archive({"kaas.yaml": manifest, "all.cu": SOURCE.encode()}))
+            manifest = f"kaas: 1\nname: '{name}'\n{self._manifests[name]}".encode()
+            bundle = Bundle.open(write_archive({"kaas.yaml": manifest, "all.cu": self._source.encode()}))
             self._actions[name] = Action(bundle, compile_bundle(bundle, Target("emulated"), images=self.images))
         return self._actions[name]
 

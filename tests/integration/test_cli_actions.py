@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from kaas_command import kaas
+from printing_actions import bundle
 
 from kaas_cli.main import main
 
@@ -109,3 +110,14 @@ def test_no_gpu_is_said(action: Path) -> None:
     else:
         assert done.returncode == 3
         assert "there is no NVIDIA driver" in done.stderr
+
+
+def test_what_kernels_print_stands_below_the_results(tmp_path: Path) -> None:
+    for name in ("say", "say_and_fault"):
+        (tmp_path / f"{name}.zip").write_bytes(bundle(name))
+    shown = kaas("run", tmp_path / "say.zip", "-p", "x=[7]")
+    assert shown.stdout == "z  int32[1]  4 B\n  [7]\nprinted by the kernels:\n  | x[0] is 7 in round 0\n"
+    failed = kaas("run", tmp_path / "say_and_fault.zip", "-p", "x=[7]")
+    assert failed.returncode == 1
+    assert failed.stdout == "printed by the kernels:\n  | before the fault: 7\n"
+    assert "error: " in failed.stderr

@@ -91,11 +91,11 @@ def test_what_was_promised_is_on_disk_and_survives(tmp_path: Path) -> None:
 
 def test_what_is_large_leaves_memory_once_it_is_on_disk(tmp_path: Path) -> None:
     async def use(outcomes: Outcomes, journal: Journal, _: Clock) -> None:
-        outcomes.add(ended("large"), journalled=False, inline_bytes=LARGE_BYTES + 1)
+        outcomes.add(ended("large"), journalled=False, large_bytes=LARGE_BYTES + 1)
         assert isinstance(outcomes.find("t", "large"), Invocation), "not for a moment forgotten"
         await journal.know_bundle("t", "a write after those before it")
         assert isinstance(outcomes.find("t", "large"), Outcome)
-        outcomes.add(ended("small"), journalled=False, inline_bytes=LARGE_BYTES)
+        outcomes.add(ended("small"), journalled=False, large_bytes=LARGE_BYTES)
         await journal.know_bundle("t", "another write after those before it")
         assert isinstance(outcomes.find("t", "small"), Invocation)
 

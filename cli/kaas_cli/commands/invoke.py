@@ -4,7 +4,8 @@
   kaas invoke saxpy.zip -p x=[1,2,3] -p y=[4,5,6] -p z=inline -p a=2
 
 The pool is that of KAAS_POOL_URL and KAAS_TOKEN, else the one `kaas up` started. The action is uploaded if the pool
-does not know it. A small .npy file can stand for its contents (`-p x=@x.npy`). Interrupting cancels the invocation.
+does not know it. A small .npy file can stand for its contents (`-p x=@x.npy`). What the kernels print
+goes to standard error. Interrupting cancels the invocation.
 """
 
 from __future__ import annotations

@@ -2,15 +2,17 @@
 
   kaas run . -p x=@x.npy -p y=[1,2,3] -p a=2 -o z=z.npy
 
-Inputs are .npy files (`@`) or JSON values, parameters are JSON values. Outputs without an `-o` are shown.
+Inputs are .npy files (`@`) or JSON values, parameters are JSON values. Outputs without an `-o` are shown,
+and below them what the kernels print.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,14 +20,16 @@ import numpy as np
 import numpy.typing as npt
 
 from kaas.bundle import Bundle
+from kaas.errors import KaasError
+from kaas.messages import LogLine
 from kaas.suggest import suggest
 from kaas_cli.devices import add_device_argument, add_unsandboxed_argument, describe, images, target
 from kaas_cli.output import Failure, note, patience, size
 from kaas_cli.sources import located, open_bundle
 from kaas_cli.values import parse_files, parse_values
-from kaas_local.stack import choose_device
-from kaas_pool.compiler import compile_bundle
-from kaas_pool.executor.solo import run_bundle
+from kaas_local.stack import Kind, choose_device
+from kaas_pool.compiler import CompiledSource, compile_bundle
+from kaas_pool.executor.solo import Outcome, Solo
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -49,7 +53,7 @@ def run(given: argparse.Namespace) -> int:
     arguments = {name: _argument(name, value) for name, value in values.items()}
     with located(path), patience(f"compiling and running on the {kind} device"):
         compiled = compile_bundle(bundle, target(kind), images=images(), allow_unsandboxed=given.allow_unsandboxed)
-        outcome = run_bundle(bundle, compiled, arguments, kind)
+        outcome, printed = _run(kind, bundle, compiled, arguments)
     for name, array in outcome.outputs.items():
         saved = f"  -> {files[name]}" if name in files else ""
         print(f"{name}  {array.dtype}{list(array.shape)}  {size(array.nbytes)}{saved}")
@@ -57,8 +61,28 @@ def run(given: argparse.Namespace) -> int:
             _save(files[name], array)
         else:
             print(textwrap.indent(np.array2string(array, threshold=20, edgeitems=4), "  "))
+    _show_printed(printed)
     note(f"on {describe(kind)}")
     return 0
+
+
+def _run(
+    kind: Kind, bundle: Bundle, compiled: Sequence[CompiledSource], arguments: Mapping[str, Any]
+) -> tuple[Outcome, Sequence[LogLine]]:
+    """The outcome and what the kernels printed, which is shown also if there is no outcome."""
+    with contextlib.closing(Solo(kind)) as solo:
+        try:
+            return solo.run(bundle, compiled, arguments), solo.printed
+        except KaasError:
+            _show_printed(solo.printed)
+            raise
+
+
+def _show_printed(printed: Sequence[LogLine]) -> None:
+    if printed:
+        print("printed by the kernels:")
+    for line in printed:
+        print(f"  | {line.line}" if line.stream == "stdout" else f"  {line.line}")
 
 
 def _check_outputs(bundle: Bundle, files: Mapping[str, Path]) -> None:

@@ -13,6 +13,7 @@ from kaas.errors import KaasError
 from kaas_pool import sandbox
 from kaas_pool.executor.device import Device, import_driver
 from kaas_pool.executor.loop import FrontLink, Loop
+from kaas_pool.executor.printing import Sink
 from kaas_pool.executor.worker import ContextLost, Worker
 from kaas_pool.frames import Link
 from kaas_pool.spawn import LINK
@@ -41,6 +42,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return CANNOT_SERVE
     memory_bytes = min(given.memory_bytes or device.total_bytes, device.total_bytes)
     _log.info("%s, %d bytes, %d slots; walls: %s", device.name, memory_bytes, given.slots, walls)
+    sink = Sink()
+    sink.redirect()
     front = FrontLink()
     hello = {
         "device": str(given.device),
@@ -51,7 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "compute_capability": list(device.compute_capability),
     }
     try:
-        Loop(Link.from_descriptor(LINK), Worker(device, memory_bytes, front.send), front, hello).run()
+        Loop(Link.from_descriptor(LINK), Worker(device, memory_bytes, front.send, sink), front, hello).run()
     except ContextLost as lost:
         _log.error("%s", lost)
         sys.stderr.flush()

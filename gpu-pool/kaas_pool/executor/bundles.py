@@ -8,6 +8,7 @@ import os
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from kaas.errors import PlatformError
@@ -21,6 +22,9 @@ from kaas_pool.signature_check import Kernel, Signatures
 #: Modules of so many bundles stay loaded; the others keep their image in host memory and are loaded again when used.
 LOADED_BUNDLES = 64
 
+#: The functions that `printf` becomes: on a GPU, and on the emulated device. An image that calls one has its name.
+_PRINTF = (b"vprintf", b"kaas_printf")
+
 
 @dataclass(frozen=True, eq=False)
 class DeviceBundle:
@@ -29,6 +33,11 @@ class DeviceBundle:
     manifest: Manifest
     images: Mapping[Source, bytes]
     signatures: Signatures
+
+    @cached_property
+    def prints(self) -> bool:
+        """Whether a kernel may call printf."""
+        return any(name in image for image in self.images.values() for name in _PRINTF)
 
     @staticmethod
     def of(manifest: Manifest, compiled: Iterable[tuple[bytes, Mapping[str, Any]]]) -> DeviceBundle:

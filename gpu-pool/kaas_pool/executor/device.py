@@ -218,6 +218,11 @@ class Device:
         """An event that has not been recorded yet; give it back with `recycle`."""
         return self._events.pop() if self._events else self._cuda.Event()
 
+    def wait(self, stream: Any) -> None:
+        """Wait for all that is on a stream; meant for one that is done, because the driver writes what kernels printed
+        when somebody waits."""
+        stream.synchronize()
+
     def recycle(self, *events: Any) -> None:
         """Reuse events that are done."""
         self._events += events

@@ -12,6 +12,7 @@ from kaas_pool.executor.host import Bytes, Mapped
 from kaas_pool.executor.launcher import Launcher
 from kaas_pool.executor.residency import Pinned
 from kaas_pool.plan import Plan
+from kaas_pool.printed import Printed
 
 #: waiting    for device memory
 #: loading    for its inputs' contents
@@ -67,6 +68,8 @@ class Invocation:
     #: Compute with no other invocation on the device, so that a fault is surely its own.
     alone: bool
     received: float
+    #: Collects what its kernels print; None if they call no printf.
+    printed: Printed | None = None
     stage: Stage = "waiting"
     #: Set once memory is granted.
     pinned: Pinned | None = None

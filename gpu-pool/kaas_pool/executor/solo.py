@@ -18,12 +18,15 @@ from kaas.call import Call
 from kaas.dtypes import find_dtype
 from kaas.errors import KaasError, PlatformError
 from kaas.formats import format_of
+from kaas.messages import LogLine
 from kaas_pool.compiler.messages import CompiledSource
 from kaas_pool.executor.bundles import DeviceBundle
 from kaas_pool.executor.device import Device, DeviceKind
 from kaas_pool.executor.host import Mapped
+from kaas_pool.executor.printing import Sink
 from kaas_pool.executor.worker import ContextLost, Worker
 from kaas_pool.frames import Frame
+from kaas_pool.printed import printed_lines
 
 Array = npt.NDArray[Any]
 
@@ -45,11 +48,15 @@ class Solo:
     def __init__(self, kind: DeviceKind, index: int = 0) -> None:
         self.device = Device(kind, index)
         self._frames: list[Frame] = []
-        self._worker = Worker(self.device, self.device.free_bytes(), self._frames.append)
+        self._sink = Sink()
+        self._worker = Worker(self.device, self.device.free_bytes(), self._frames.append, self._sink)
         self._runs = 0
+        #: What the kernels of the last run printed, also of one that failed.
+        self.printed: tuple[LogLine, ...] = ()
 
     def close(self) -> None:
         """Leave the device; after a lost context nothing but the end of the process does."""
+        self._sink.close()
         self.device.close()
 
     def run(self, bundle: Bundle, compiled: Sequence[CompiledSource], arguments: Mapping[str, Any]) -> Outcome:
@@ -62,6 +69,7 @@ class Solo:
         images = [(one.image, one.signatures) for one in compiled]
         self._worker.bundles.add(bundle.digest, DeviceBundle.of(bundle.manifest, images))
         self._runs += 1
+        self.printed = ()
         inv = str(self._runs)
         contents = {f"{inv}/{name}": data for name, data in _contents(bundle, binding, arguments).items()}
         targets = [buffer for buffer in binding.buffers.values() if buffer.target is not None]
@@ -74,7 +82,8 @@ class Solo:
                 "inputs": [{"buffer": key.partition("/")[2], "key": key} for key in contents],
                 "outputs": [{"buffer": one.name, "segment": one.name, "fd": at} for at, one in enumerate(targets)],
             }
-            stats = self._until_done(frame, segments, contents)
+            with self._sink.redirected():
+                stats = self._until_done(frame, segments, contents)
             outputs = {}
             for segment, buffer in zip(segments, targets, strict=True):
                 data = Mapped(segment, 0, buffer.nbytes, writable=False).array
@@ -86,6 +95,7 @@ class Solo:
             self._worker.handle(run, [os.dup(segment) for segment in segments])
             while True:
                 for frame in self._answers():
+                    self._note(frame)
                     if frame["type"] == "done":
                         self._worker.handle({"type": "drop", "inv": run["inv"]}, [])
                         stats: Mapping[str, Any] = frame["stats"]
@@ -98,8 +108,13 @@ class Solo:
                 if not self._worker.poll():
                     time.sleep(_PAUSE)  # The device tells by being asked only: a driver has no descriptor to wait on.
         except ContextLost:
-            failures = [frame["error"] for frame in self._answers() if frame["type"] == "failed"]
-            raise KaasError.from_json(failures[0]) from None
+            failed = next(frame for frame in self._answers() if frame["type"] == "failed")
+            self._note(failed)
+            raise KaasError.from_json(failed["error"]) from None
+
+    def _note(self, frame: Frame) -> None:
+        if "printed" in frame:
+            self.printed = printed_lines(frame["printed"], time.time())
 
     def _answers(self) -> list[Frame]:
         frames, self._frames[:] = list(self._frames), []

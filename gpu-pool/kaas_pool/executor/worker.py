@@ -22,9 +22,11 @@ from kaas_pool.executor.host import Bytes, Mapped
 from kaas_pool.executor.invocation import Invocation, Output
 from kaas_pool.executor.launcher import Launcher
 from kaas_pool.executor.memory import charge
+from kaas_pool.executor.printing import Printing, Sink
 from kaas_pool.executor.residency import Busy
 from kaas_pool.frames import Frame
 from kaas_pool.plan import PlanCache
+from kaas_pool.printed import Printed
 from kaas_pool.workspace import WORKSPACE
 
 #: Outputs of at most this size in all are copied in the compute stream, right behind the last operation: they take the
@@ -44,9 +46,12 @@ class ContextLost(Exception):
 
 
 class Worker:
-    """One device's invocations, cache and bundles. `send` takes frames for the front."""
+    """One device's invocations, cache and bundles. `send` takes frames for the front.
 
-    def __init__(self, device: Device, budget: int, send: Callable[[Frame], None]) -> None:
+    `sink` has to be the process's standard output while the worker is used.
+    """
+
+    def __init__(self, device: Device, budget: int, send: Callable[[Frame], None], sink: Sink) -> None:
         self._device = device
         self._send = send
         self._cache = DeviceCache(device, budget)
@@ -58,6 +63,7 @@ class Worker:
         self._ready: deque[Invocation] = deque()
         self._free_slots = list(device.slots)
         self._computing: list[Invocation] = []
+        self._printing = Printing(device, sink)
         #: Copies under way, oldest first: (event, content key, who supplied it, what must stay until then).
         self._copies_in: deque[tuple[Any, str, str, Any]] = deque()
         self._copies_out: deque[tuple[Any, Invocation]] = deque()
@@ -166,6 +172,7 @@ class Worker:
             scrub=bool(frame.get("scrub", False)),
             alone=bool(frame.get("alone", False)),
             received=time.monotonic(),
+            printed=Printed() if bundle.prints else None,
         )
 
     def _on_supply(self, frame: Frame, descriptors: list[int]) -> None:
@@ -264,6 +271,7 @@ class Worker:
         slot = invocation.slot = self._free_slots.pop()
         self._computing.append(invocation)
         stream = slot.stream
+        self._printing.begin(invocation.printed, stream)
         own = {name: self._cache.address(handle) for name, handle in pinned.work.items()}
         cached = {buffer: self._cache.address(pinned.inputs[key]) for buffer, key in invocation.keys.items()}
         invocation.start_event = device.record(stream)
@@ -338,6 +346,7 @@ class Worker:
 
     def _poll_computing(self) -> bool:
         progress = False
+        self._printing.look()
         for invocation in list(self._computing):
             if invocation.end_event is None:
                 progress = self._advance(invocation) or progress
@@ -366,6 +375,7 @@ class Worker:
         assert invocation.slot is not None
         assert invocation.launcher is not None
         invocation.launcher.close()
+        self._printing.end(invocation.printed, invocation.slot.stream)
         self._computing.remove(invocation)
         self._free_slots.append(invocation.slot)
         invocation.slot = None
@@ -407,7 +417,8 @@ class Worker:
         if invocation.plan.untils:
             assert invocation.launcher is not None
             stats["rounds"] = invocation.launcher.rounds
-        self._send({"type": "done", "inv": invocation.inv, "stats": stats, "inline": inline})
+        frame = {"type": "done", "inv": invocation.inv, "stats": stats, "inline": inline}
+        self._send(frame | _printed(invocation))
         # What came back inline is not stored, so no content key will ever name it.
         stored = {output.storage: output.buffer for output in invocation.outputs if output.segment is not None}
         self._forget(invocation, keep=stored)
@@ -415,7 +426,8 @@ class Worker:
     def _end(self, invocation: Invocation, error: KaasError) -> None:
         """It has failed and nothing of it is on the device."""
         if not invocation.silent:
-            self._send({"type": "failed", "inv": invocation.inv, "error": error.to_json(), "fatal": False})
+            frame = {"type": "failed", "inv": invocation.inv, "error": error.to_json(), "fatal": False}
+            self._send(frame | _printed(invocation))
         self._forget(invocation)
 
     def _forget(self, invocation: Invocation, keep: Mapping[str, str] | None = None) -> None:
@@ -466,6 +478,8 @@ class Worker:
         """
         suspects = self._computing if failure.error.code == "kernel_fault" else []
         culprit = suspects[0] if len(suspects) == 1 else None
+        if culprit is not None and culprit.slot is not None:
+            self._printing.fault(culprit.slot.stream)
         for invocation in self._invocations.values():
             if invocation.silent:
                 continue
@@ -476,6 +490,7 @@ class Worker:
             else:
                 error = PlatformError("executor_lost", f"the device's context was lost: {failure.error.message}")
             frame = {"type": "failed", "inv": invocation.inv, "error": error.to_json(), "fatal": True}
+            frame |= _printed(invocation)
             if culprit is None and invocation in suspects:
                 frame["suspect"] = True
             self._send(frame)
@@ -491,3 +506,9 @@ class Worker:
     def _tell(self, *, always: bool = False) -> None:
         if (news := self._cache.news(always=always)) is not None:
             self._send(news)
+
+
+def _printed(invocation: Invocation) -> Frame:
+    """The field of a frame that ends an invocation, if its kernels printed."""
+    printed = invocation.printed.to_json() if invocation.printed is not None else {}
+    return {"printed": printed} if printed else {}

@@ -55,10 +55,8 @@ class Admitted:
         """What the pool has to say to the caller about the call, as of now."""
         if not self.unknown:
             return ()
-        now = time.time()
-        stamp = f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(now))}.{int(now % 1 * 1000):03d}Z"
         names = ", ".join(shorten(name) for name in self.unknown[:8])
-        return (LogLine(stamp, "stderr", f"kaas: the action has no use for {names}"),)
+        return (LogLine.at(time.time(), "stderr", f"kaas: the action has no use for {names}"),)
 
 
 class Admission:

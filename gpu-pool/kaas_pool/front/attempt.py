@@ -23,6 +23,7 @@ from kaas_pool.front.mover_client import Lease, MoverClient
 from kaas_pool.front.objects import GONE
 from kaas_pool.front.ticket import Ticket
 from kaas_pool.front.work import Input, Output, render
+from kaas_pool.printed import printed_lines
 
 #: What an executor has, after the budget's end, to stop working for an attempt before it is killed. An endless kernel
 #: thus ends within the 2 s after the budget that docs/numbers.md (P9) allows.
@@ -80,6 +81,7 @@ class Attempt:
     async def go(self) -> dict[str, Any]:
         """The invocation's result. Raises KaasError."""
         work, life = self.ticket.work, self.ticket.life
+        life.printed = ()
         own: dict[str, str] = {}
         if work.in_place and (life.attempts > 1 or self.ticket.recovered):
             own = await self._own_writes()
@@ -202,6 +204,8 @@ class Attempt:
                     if not coming.done():
                         continue
                     frame, coming = coming.result(), None
+                if "printed" in frame:
+                    life.printed = printed_lines(frame["printed"], time.time())
                 if frame["type"] == "failed":
                     raise KaasError.from_json(frame["error"])
                 if frame["type"] == "done":

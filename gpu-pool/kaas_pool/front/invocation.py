@@ -87,7 +87,9 @@ class Invocation:
     granted: float = 0.0
     result: Mapping[str, Any] | None = None
     error: KaasError | None = None
+    #: What the pool has to say about the call, and what the kernels of its last attempt printed.
     logs: tuple[LogLine, ...] = ()
+    printed: tuple[LogLine, ...] = ()
     #: When it ended, or None.
     ended: float | None = None
     _story: list[tuple[float, str]] = field(default_factory=list)
@@ -156,6 +158,6 @@ class Invocation:
             state=PUBLIC[self.stage],
             result=self.result,
             error=self.error,
-            logs=self.logs,
+            logs=(*self.logs, *self.printed),
             story=self.story() if with_story else (),
         )

@@ -196,8 +196,8 @@ class Invocations:
         self._count(life.tenant, -1)
         if ticket.work.outputs:
             self._objects.written(life.tenant, [output.reference for output in ticket.work.outputs])
-        inline_bytes = sum(buffer.nbytes for buffer in ticket.work.inline.values())
-        self._outcomes.add(life, journalled=ticket.journalled, inline_bytes=inline_bytes)
+        large = [buffer.nbytes for buffer in ticket.work.inline.values()] + [len(one.line) for one in life.printed]
+        self._outcomes.add(life, journalled=ticket.journalled, large_bytes=sum(large))
         self._metrics.end(life)
 
     def recover(self) -> None:

@@ -17,8 +17,8 @@ _Key = tuple[str, str]
 IN_MEMORY = 20_000
 _BATCH = 1_000
 
-#: Inline outputs over this leave memory as soon as they are on disk: as Python's lists they are some 32 times as large,
-#: and IN_MEMORY of them would fill the machine.
+#: Inline outputs and kernels' output over this leave memory as soon as they are on disk: as Python's lists outputs are
+#: some 32 times as large, and IN_MEMORY of them would fill the machine.
 LARGE_BYTES = 1024
 
 
@@ -34,13 +34,13 @@ class Outcomes:
         self._has_older = journal.has_outcomes()
         self._spilling = False
 
-    def add(self, life: Invocation, *, journalled: bool, inline_bytes: int = 0) -> None:
-        """Keep an invocation that has ended, with the bytes of its inline outputs.
+    def add(self, life: Invocation, *, journalled: bool, large_bytes: int = 0) -> None:
+        """Keep an invocation that has ended, with the bytes of its inline outputs and of what its kernels printed.
 
         One that was promised in the journal is written there at once, and so is one that is large in memory.
         """
         ended = self._wall()
-        large = inline_bytes > LARGE_BYTES
+        large = large_bytes > LARGE_BYTES
         key, entry = (life.tenant, life.id), (life, ended, journalled or large)
         self._recent[key] = entry
         if journalled or large:
