@@ -153,9 +153,12 @@ def _element_problem(dtype: DType, arg: BufferArg, parameter: KernelParam) -> tu
         return None
     if _fits(dtype, kind, size) or (dtype.kind == "c" and kind == "float" and 2 * size == dtype.itemsize):
         return None
+    fitting = [one.name for one in DTYPES.values() if _fits(one, kind, size)]
     return (
         f"points to {pointee.replace('const', '').strip()}, and {arg.buffer} is an array of {dtype.name}",
-        "declare the buffer with the kernel's element type",
+        f"declare {arg.buffer} as {' or '.join(fitting)}, or change the type in the kernel"
+        if fitting
+        else "declare the buffer with the kernel's element type",
     )
 
 

@@ -75,6 +75,7 @@ class Binder:
                     f"{one.name} has the shape {list(one.shape)}, {other.name} {list(other.shape)}, "
                     "and this step needs them equal",
                     where=pair.where,
+                    hint="declare both with one shape, or give inputs by which the two agree",
                 )
         for loop in manifest.checked_loops:
             assert loop.until is not None
@@ -303,7 +304,8 @@ class Binder:
                 f"dimension {at} of {buffer.name} ({found.label}) is {given[at]}, and {dimension.text} is "
                 f"{wanted[at]}{self._values(dimension)}"
             )
-        return CallerError("shape_mismatch", message, where=self._where(buffer))
+        hint = f"{buffer.name} is declared as {buffer.shape_text}: give arrays that agree, or declare other shapes"
+        return CallerError("shape_mismatch", message, where=self._where(buffer), hint=hint)
 
     def _origin(self, name: str) -> str:
         """Where a name's value comes from."""

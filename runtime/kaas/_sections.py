@@ -79,7 +79,7 @@ class Section:
                 "unknown_key",
                 f"{shorten(key)} is no key of {self.what}",
                 where=self.where(key),
-                hint=advise(key, names, "known keys"),
+                hint=_glued(key, names) or advise(key, names, "known keys"),
             )
 
     def not_yet(self, key: str, feature: str) -> AuthorError:
@@ -162,6 +162,12 @@ class Section:
                     )
             elif isinstance(item.value, str) and len(item.text) <= MAX_TEXT and _open_parentheses(item.text) > 0:
                 first, whole = index, item.text
+
+
+def _glued(key: str, known: list[str]) -> str | None:
+    """Of `io:in`, which YAML takes for a key without a value."""
+    name, colon, value = key.partition(":")
+    return f"write a space after the colon: {name}: {value}"[:200] if colon and name in known else None
 
 
 def _open_parentheses(text: str) -> int:

@@ -13,6 +13,7 @@ from typing import Any
 
 import yaml
 
+from kaas._yaml_mistakes import explain
 from kaas.errors import AuthorError
 
 MAX_BYTES = 1 << 20
@@ -74,30 +75,12 @@ def read(data: bytes | str, filename: str) -> Node:
     try:
         return _Reader(filename).read(text)
     except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
+        message, mark, hint = explain(error, text)
         place = f"{filename}:{mark.line + 1}:{mark.column + 1}" if mark else filename
-        problem = " ".join(part for part in (error.context, error.problem) if part)
-        raise AuthorError(
-            "manifest_invalid",
-            f"not valid YAML: {problem}",
-            where=place,
-            hint=_hint(text, mark, error.problem or ""),
-        ) from None
+        raise AuthorError("manifest_invalid", message, where=place, hint=hint) from None
     except yaml.YAMLError as error:
         reason = str(error).splitlines()[0]
         raise AuthorError("manifest_invalid", f"not valid YAML: {reason}", where=filename) from None
-
-
-def _hint(text: str, mark: yaml.error.Mark | Any, problem: str) -> str | None:
-    lines = text.splitlines()
-    line = lines[mark.line] if mark and mark.line < len(lines) else ""
-    if "\t" in line[: len(line) - len(line.lstrip()) + 1]:
-        return "indent with spaces: YAML does not allow tabs"
-    if "mapping values" in problem:
-        return "quote a value that holds ': '"
-    if "cannot start any token" in problem or "alias" in problem:
-        return "quote a value that begins with one of * & ! % @ `"
-    return None
 
 
 def _decode(data: bytes | str, filename: str) -> str:
@@ -176,7 +159,7 @@ class _Reader:
         target = self.anchors.get(anchor or "")
         if target is None:
             what = "stands inside what it names" if anchor in self.anchors else "names no anchor"
-            raise self._error(f"the alias *{anchor} {what}", line)
+            raise self._error(f"the alias *{anchor} {what}", line, "quote a text that begins with *")
         if self._expects_key():
             raise self._error("a key must be text, not an alias", line)
         self._add(replace(target, line=line))
@@ -192,7 +175,9 @@ class _Reader:
             raise self._error("merge keys (<<) are not part of a manifest", line)
         if text in parent.seen:
             raise self._error(
-                f"the key {text[:80]!r} stands twice in one mapping, first in line {parent.seen[text]}", line
+                f"the key {text[:80]!r} stands twice in one mapping, first in line {parent.seen[text]}",
+                line,
+                "remove one of them, or rename it",
             )
         parent.seen[text] = line
         parent.key = (text, line)
@@ -225,8 +210,8 @@ class _Reader:
         if tag is not None and tag != "!":
             raise self._error(f"YAML tags such as {tag[:80]!r} are not part of a manifest", line)
 
-    def _error(self, message: str, line: int) -> AuthorError:
-        return AuthorError("manifest_invalid", message, where=f"{self.filename}:{line}")
+    def _error(self, message: str, line: int, hint: str | None = None) -> AuthorError:
+        return AuthorError("manifest_invalid", message, where=f"{self.filename}:{line}", hint=hint)
 
 
 def _plain(text: str) -> Any:

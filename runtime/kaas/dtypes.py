@@ -56,8 +56,8 @@ DTYPES: Mapping[str, DType] = {
     )
 }
 
-#: What people write for a type in other languages.
-_FOREIGN_NAMES: Mapping[str, str] = {
+#: What people write for a type in other languages -> the type they mean.
+FOREIGN_NAMES: Mapping[str, str] = {
     "float": "float32",
     "double": "float64",
     "half": "float16",
@@ -94,8 +94,8 @@ def find_dtype(name: object, where: str) -> DType:
             return DTYPES[name]
         if name == "bfloat16":
             advice = "NumPy has no bfloat16: declare uint16 and reinterpret the bits in the kernel"
-        elif name in _FOREIGN_NAMES:
-            advice = f"did you mean {_FOREIGN_NAMES[name]!r}? types have NumPy's names"
+        elif name in FOREIGN_NAMES:
+            advice = f"did you mean {FOREIGN_NAMES[name]!r}? types have NumPy's names"
         else:
             advice = suggest(name, DTYPES) or f"one of {', '.join(DTYPES)}"
         raise AuthorError("manifest_invalid", f"{name!r} is not an element type", where=where, hint=advice)

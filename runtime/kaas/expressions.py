@@ -15,7 +15,7 @@ import operator
 import re
 from collections.abc import Callable, Mapping
 
-from kaas.dtypes import DTYPES, Number, TypedScalar, convert
+from kaas.dtypes import DTYPES, FOREIGN_NAMES, Number, TypedScalar, convert
 from kaas.errors import AuthorError, CallerError
 from kaas.suggest import advise
 
@@ -139,6 +139,9 @@ FUNCTIONS: Mapping[str, tuple[int, int, Callable[..., Number]]] = {
 }
 
 
+_BOUNDED = "give other arguments, or keep the expression in bounds with min and max"
+_WHOLE = "`//` and ceil_div give whole numbers, `/` does not"
+
 _DIVISIONS = frozenset({_BINARY["/"][1], _BINARY["//"][1], _BINARY["%"][1], _ceil_div})
 
 
@@ -235,7 +238,10 @@ class Expression:
     def _range_error(self, reason: str, names: Names) -> CallerError:
         values = ", ".join(f"{name} = {names[name]}" for name in sorted(self.names) if name in names)
         return CallerError(
-            "expression_range", f"{self.text!r} {reason}" + (f" ({values})" if values else ""), where=self.where
+            "expression_range",
+            f"{self.text!r} {reason}" + (f" ({values})" if values else ""),
+            where=self.where,
+            hint=_WHOLE if "not a whole number" in reason else _BOUNDED,
         )
 
     def __eq__(self, other: object) -> bool:
@@ -273,6 +279,8 @@ class _Parser:
         kind, word = self._peek()
         if kind != "end":
             hint = "a call needs its closing parenthesis" if word == "," else None
+            if kind in ("name", "number"):
+                hint = f"an operator is missing before {word}, or a comma if the two are items of a list"
             raise self._error(f"{word!r} is not expected here", hint)
         inner = self.tokens[2:-2] if dtype else self.tokens[:-1]
         canonical = " ".join(word for _, word in inner)
@@ -386,7 +394,9 @@ class _Parser:
         if name in DTYPES:
             raise self._error(*self._outermost(name))
         if name not in FUNCTIONS:
-            raise self._error(f"there is no function {name!r}", advise(name, [*FUNCTIONS, *DTYPES], "functions"))
+            meant = FOREIGN_NAMES.get(name)
+            hint = f"did you mean {meant!r}?" if meant else advise(name, [*FUNCTIONS, *DTYPES], "functions")
+            raise self._error(f"there is no function {name!r}", hint)
         self.position += 1
         arguments: list[_Node] = []
         if self._peek()[1] != ")":

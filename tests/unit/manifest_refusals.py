@@ -44,6 +44,7 @@ BROKEN = [
     ("flag: {", "x: {", "name_duplicate", "11 buffers.x", "already defined at kaas.yaml:8 params.x", "one set"),
     # Buffers
     ("io: in,", "io: inn,", "manifest_invalid", "11 buffers.x.io", "'inn' is no direction", "'in'"),
+    ("io: in,", "io:in,", "unknown_key", "11 buffers.x.io:in", "'io:in' is no key", "a space after the colon: io: in"),
     ("io: in,", "io: 3,", "manifest_invalid", "11 buffers.x.io", "3 is no direction", "one of: in, out"),
     ("{io: in, dtype: float32,", "{io: in,", "manifest_invalid", "11 buffers.x", "needs 'dtype'", "float32"),
     ("shape: [n, 2], description", "shape: n, description", "manifest_invalid", "11 buffers.x.shape", "a list", "[n]"),
@@ -89,6 +90,8 @@ BROKEN = [
     ("half: n // 2", "half: 2 ** 64", "expression_invalid", "19 let.half", "leaves the range of 64-bit whole numbers", None),
     ("half: n // 2", "half: 1e308 * 10", "expression_invalid", "19 let.half", "overflows a float", None),
     ("half: n // 2", "half: 1e999", "expression_invalid", "19 let.half", "1e999 is too large", None),
+    ("half: n // 2", "half: n 2", "expression_invalid", "19 let.half", "'2' is not expected here", "an operator is missing before 2"),
+    ("half: n // 2", "half: int(n)", "expression_invalid", "19 let.half", "no function 'int'", "'int32'"),
     ("half: n // 2", "half: .inf", "manifest_invalid", "19 let.half", "an expression is expected, not inf", None),
     # Kernel steps
     ("- kernel: ns", "- kernl: ns", "unknown_key", "22 graph[0].kernl", "'kernl' is no key of a step", "'kernel'"),

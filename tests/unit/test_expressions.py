@@ -137,6 +137,7 @@ def test_what_leaves_the_range(text: str, part: str) -> None:
     assert caught.value.code == "expression_range"
     assert part in caught.value.message
     assert text in caught.value.message
+    assert ("ceil_div" if "whole number" in part else "min and max") in (caught.value.hint or "")
 
 
 def test_a_missing_name_is_named() -> None:

@@ -171,6 +171,20 @@ CASES: dict[str, tuple[str, list[tuple[str, str, str]]]] = {
         action(launch("peek", "x, z, int32(n)")),
         [("note could-be-const kernels.cu:3", "peek never writes through 'float* x'", "const float* x")],
     ),
+    "const behind a pointer that may be written": (
+        action(launch("opaque", "w, z, int32(n)"), buffers="w: {io: const, dtype: float32, shape: [n]}"),
+        [
+            ("warning const-written graph[0].args[0]", "may write w through 'float* x', and w is const", "io: inout"),
+            ("warning unread buffers.x", "", ""),
+        ],
+    ),
+    "const behind a pointer that is proven to be read": (
+        action(launch("peek", "w, z, int32(n)"), buffers="w: {io: const, dtype: float32, shape: [n]}"),
+        [
+            ("note could-be-const kernels.cu:3", "", ""),
+            ("warning unread buffers.x", "", ""),
+        ],
+    ),
     "pointers of which nothing is proven": (action(launch("opaque", "x, z, int32(n)")), []),
     "block that is no multiple of a warp": (
         action(launch("add", "x, z, int32(n)", "threads: [n], block: [48]")),

@@ -7,6 +7,7 @@ import contextlib
 import importlib
 import logging
 import os
+import re
 import signal
 import sys
 import tempfile
@@ -41,7 +42,9 @@ _LIMIT_SIGNS = {
     "Killed signal": "compiling was killed, most likely for its memory",
 }
 
-_INCLUDE_SIGNS = ("No such file or directory", "Permission denied", "could not open source file", "file not found")
+_INCLUDE_SIGNS = ("No such file or directory", "Permission denied", "not open source file", "file not found")
+
+_SEMICOLON = re.compile(r"expected [^a-z]*(?:(?:or|a) [^a-z]*)?;")
 
 #: What others import only when they need it, which is when these can no longer be read: zipfile's names, suggestions.
 _LATE_IMPORTS = ("encodings.cp437", "difflib")
@@ -152,7 +155,7 @@ def _build(request: Request, workspace: Workspace, diagnostics: Diagnostics) -> 
         return Compiled(workspace.files[path], cubins.signatures_of(path, files[path], request.kernels), "")
     defines = dict(request.defines)
     text = toolchain.preprocess(workspace.source, includes=workspace.includes, defines=defines, workdir=workspace.root)
-    wanted = kernels.resolve(request.kernels, read_signatures(text), request.source, request.asked)
+    wanted = kernels.resolve(request.kernels, read_signatures(text), request.source, request.asked, text)
     if path is not None:
         return Compiled(workspace.files[path], cubins.check_source(path, files[path], wanted, where), "")
     names = list(dict.fromkeys(signature.symbol for signature in wanted.values()))
@@ -206,5 +209,7 @@ def _refusal(log: str, diagnostics: Diagnostics, request: Request) -> KaasError:
     where, what = first_error(lines)
     hint = None
     if any(sign in what for sign in _INCLUDE_SIGNS):
-        hint = "a source can include the bundle's own files and CUDA's and the compiler's headers, nothing else"
+        hint = diagnostics.include_hint(what)
+    elif _SEMICOLON.match(what):
+        hint = "the end of the line before may lack it"
     return AuthorError("compile_error", "\n".join(from_first_error(lines)), where=where or request.source, hint=hint)

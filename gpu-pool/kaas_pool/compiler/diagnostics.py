@@ -16,10 +16,14 @@ _GCC = re.compile(r"(?P<file>[^\s:][^:\n]*):(?P<line>\d+):(?:(?P<column>\d+):)? 
 _NVRTC = re.compile(r"(?P<file>[^\s(][^(\n]*)\((?P<line>\d+)\): (?P<text>.*)")
 _CONTEXT = re.compile(r"(?P<lead>In file included from |\s+from |)(?P<file>[^\s:][^:\n]*):(?P<rest>.*)")
 _PATH = re.compile(r"(?<![\w.])/(?:[\w.+@-]+/)*(?P<name>[\w.+@-]+)")
-_ERROR = re.compile(r"(?P<where>\S+:\d+(?::\d+)?): (?:fatal )?error: (?P<text>.*)")
+_ERROR = re.compile(r"(?P<where>\S+:\d+(?::\d+)?): (?:fatal |catastrophic )?error: (?P<text>.*)")
+#: The file that a message of a failed include is about, with or without quotes.
+_NAME = re.compile(r"[\w./+@-]+")
 #: `saxpy.cu: In function ...:`, which the place of the error says better.
 _SCOPE = re.compile(r"\S+: (?:In|At) .*:")
-_SUMMARY = re.compile(r"(compilation terminated\.|\d+ errors? detected in the compilation of .*|Remark: .*)")
+_SUMMARY = re.compile(
+    r"([Cc]ompilation terminated\.|\d+ (?:catastrophic )?errors? detected in the compilation of .*|Remark: .*)"
+)
 
 
 class Diagnostics:
@@ -59,6 +63,17 @@ class Diagnostics:
     def scrub(self, text: str) -> str:
         """`text` without the paths of this machine; those that the author wrote may stay."""
         return _PATH.sub(self._shortened, text.replace(self._root, ""))
+
+    def include_hint(self, message: str) -> str:
+        """What to do about a file that a compiler could not include; `message` names it."""
+        written = [word.rpartition("/")[2] for word in _NAME.findall(message)]
+        near = [file for file in self._files if file.rpartition("/")[2] in written]
+        if near:
+            return f'did you mean "{near[0]}"? a file is included by its path from the root or from the including file'
+        return (
+            "a source can include the bundle's own files and CUDA's and the compiler's headers, nothing else; what is "
+            "for the host, such as <vector>, has no place in it"
+        )
 
     def _shortened(self, path: re.Match[str]) -> str:
         written = any(path[0].encode() in content for content in self._files.values())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import re
 from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any
@@ -13,21 +14,26 @@ from kaas_pool.compiler.signatures import KernelSignature, candidates
 
 
 def resolve(
-    wanted: Sequence[str], found: Sequence[KernelSignature], source: str, asked: Mapping[str, str] | None = None
+    wanted: Sequence[str],
+    found: Sequence[KernelSignature],
+    source: str,
+    asked: Mapping[str, str] | None = None,
+    text: str = "",
 ) -> dict[str, KernelSignature]:
     """The signature of each wanted kernel, its `symbol` being how C++ names it: `space::f<float, 256>`.
 
-    A kernel is wanted by its source-level name or by its mangled symbol; `asked` says where. Raises `kernel_not_found`
+    A kernel is wanted by its source-level name or by its mangled symbol; `asked` says where; `text`
+    is the source, preprocessed, and serves the messages. Raises `kernel_not_found`
     where there is none or more than one, with the candidates.
     """
-    return {name: _resolve(name, found, source, (asked or {}).get(name)) for name in wanted}
+    return {name: _resolve(name, found, source, (asked or {}).get(name), text) for name in wanted}
 
 
-def _resolve(name: str, found: Sequence[KernelSignature], source: str, asked: str | None) -> KernelSignature:
+def _resolve(name: str, found: Sequence[KernelSignature], source: str, asked: str | None, text: str) -> KernelSignature:
     spoken = _demangled(name) or name
     matching = candidates(found, spoken)
     if not matching:
-        raise _missing(name, spoken, found, source, asked)
+        raise _missing(name, spoken, found, source, asked, text)
     if len(matching) > 1:
         choices = ", ".join(f"{one.name}({_types(one)}) in line {one.line}" for one in matching)
         raise AuthorError(
@@ -41,11 +47,15 @@ def _resolve(name: str, found: Sequence[KernelSignature], source: str, asked: st
     return one.with_symbol(f"{one.name}{bracket}{arguments}" if one.template else one.name)
 
 
-def _missing(name: str, spoken: str, found: Sequence[KernelSignature], source: str, asked: str | None) -> AuthorError:
+def _missing(
+    name: str, spoken: str, found: Sequence[KernelSignature], source: str, asked: str | None, text: str
+) -> AuthorError:
     names = list(dict.fromkeys(one.name for one in found))
     templates = [one for one in found if one.template and one.name.rpartition("::")[2] == spoken.rpartition("::")[2]]
     if templates:
         hint = f"{templates[0].name} is a template: write its arguments, as in {templates[0].name}<float>"
+    elif re.search(rf"\bvoid\s+{re.escape(spoken)}\s*\(", text):
+        hint = f"it has a function {spoken}, which is no kernel: write __global__ before its void"
     elif not names:
         hint = "a kernel is a function marked __global__, at namespace level and not switched off by the preprocessor"
     else:

@@ -64,9 +64,9 @@ class Finding:
         }
 
     @property
-    def order(self) -> tuple[str, int, int, int, str]:
+    def order(self) -> tuple[str, int, int, int, str, str]:
         """The key by which findings are sorted: as one reads the files, of one place the gravest first."""
-        return self.file, self.line or 0, self.column or 0, _ORDER[self.severity], self.text
+        return self.file, self.line or 0, self.column or 0, _ORDER[self.severity], self.path or "", self.text
 
 
 def error(where: str, what: str, why: str, fix: str) -> Finding:

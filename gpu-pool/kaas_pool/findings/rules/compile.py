@@ -11,7 +11,8 @@ from kaas_pool.findings.finding import Finding, error, from_error, warning
 from kaas_pool.findings.subject import Outcome, Subject
 
 _MESSAGE = re.compile(
-    r"(?P<where>[^\s:][^:\n]*:\d+(?::\d+)?): (?:fatal )?(?P<kind>error|warning)(?: #(?P<number>[\w-]+))?: (?P<text>.*)"
+    r"(?P<where>[^\s:][^:\n]*:\d+(?::\d+)?): "
+    r"(?:fatal |catastrophic )?(?P<kind>error|warning)(?: #(?P<number>[\w-]+))?: (?P<text>.*)"
 )
 _NOTE = re.compile(r"(?P<where>[^\s:][^:\n]*:\d+(?::\d+)?): note: (?P<text>.*)")
 

@@ -30,7 +30,7 @@ def find(subject: Subject) -> Iterator[Finding]:
 
 
 def _order(subject: Subject, step: KernelStep, told: Sequence[AuthorError]) -> str | None:
-    """The order in which the arguments fit, if there is exactly one."""
+    """The order in which the arguments fit, if there is exactly one that is likely."""
     positions = [int(found[1]) for one in told if (found := re.search(r"\.args\[(\d+)\]$", str(one.where)))]
     if len(positions) != len(told) or not 2 <= len(positions) <= _MOST_MOVED:
         return None
@@ -41,7 +41,20 @@ def _order(subject: Subject, step: KernelStep, told: Sequence[AuthorError]) -> s
             args[at] = step.args[origin]
         if not list(subject.mismatches_of(replace(step, args=tuple(args)))):
             fitting.append(args)
-    return ", ".join(map(_text, fitting[0])) if len(fitting) == 1 else None
+    likely = [args for args in fitting if _is_likely(subject, step, args)] or fitting
+    return ", ".join(map(_text, likely[0])) if len(likely) == 1 else None
+
+
+def _is_likely(subject: Subject, step: KernelStep, args: Sequence[Arg]) -> bool:
+    """Whether every pointer to const gets an input and every other pointer something that can be a result."""
+    signature = subject.signature(step)
+    assert signature is not None
+    for arg, parameter in zip(args, signature.parameters, strict=True):
+        if isinstance(arg, BufferArg):
+            io = subject.manifest.buffers[arg.buffer].io
+            if io in (("out",) if parameter.is_const_pointee else ("in", "const")):
+                return False
+    return True
 
 
 def _text(arg: Arg) -> str:
