@@ -26,7 +26,7 @@ ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "benchmarks" / "results"
 HOME = ROOT / ".cache" / "gpu-check"
 PYTHON = HOME / "venv" / "bin" / "python"
-SOURCES = ("runtime", "gpu-pool", "cuda-emulator")
+SOURCES = ("runtime", "gpu-pool", "cuda-emulator", "cli")
 
 #: The whole check, in seconds; a stage gets what is left of it, at most its own limit.
 BUDGET = 480

@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 
 from kaas.bundle import Bundle
+from kaas_cli.examples import pack_example
 from kaas_pool.compiler import Target, compile_bundle, nvrtc
 from kaas_pool.executor.device import import_driver
 from kaas_pool.executor.solo import Solo
@@ -261,7 +262,7 @@ def _compiled(name: str, device: str) -> tuple[Any, Bundle]:
         asked = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
         major, minor = asked.stdout.split()
         capability = (int(major), int(minor))
-    bundle = Bundle.open(Bundle.pack(EXAMPLES / name))
+    bundle = Bundle.open(pack_example(EXAMPLES / name))
     return compile_bundle(bundle, Target(device, capability)), bundle  # type: ignore[arg-type]
 
 

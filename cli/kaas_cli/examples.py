@@ -12,8 +12,9 @@ import numpy as np
 import numpy.typing as npt
 
 from kaas.bundle import Bundle
+from kaas_cli.cubins import make_cubins
 from kaas_cli.output import Failure
-from kaas_cli.sources import read_bundle
+from kaas_cli.sources import located
 
 Arrays = dict[str, npt.NDArray[Any]]
 
@@ -47,7 +48,7 @@ def load_example(name: str) -> Example:
         raise Failure(
             f"there is no folder {folder}", hint="the demonstration runs the examples of a clone of the repository"
         )
-    content = read_bundle(folder)
+    content = pack_example(folder)
     generate, reference = _load(folder / "generate.py"), _load(folder / "reference.py")
     params: dict[str, Any] = generate.PARAMS
     inputs: Arrays = generate.inputs()
@@ -60,6 +61,14 @@ def load_example(name: str) -> Example:
         rtol=reference.RTOL,
         atol=reference.ATOL,
     )
+
+
+def pack_example(folder: Path) -> bytes:
+    """The zip of an example, with the cubins that it declares as `kaas build --arch` makes them."""
+    with located(folder):
+        manifest, _ = Bundle.read(folder)
+        declared = {architecture: None for source in manifest.kernels for architecture, _ in source.cubins}
+        return Bundle.pack(folder, make_cubins(folder, list(declared)) if declared else None)
 
 
 def _load(path: Path) -> ModuleType:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-PARAMS: dict[str, Any] = {"rounds": 30}
+PARAMS: dict[str, Any] = {}
 
 
 def inputs(height: int = 90, width: int = 130, seed: int = 10) -> dict[str, np.ndarray[Any, Any]]:

@@ -1,9 +1,14 @@
-"""Every example by `kaas run`, through the pool from S3 to S3, and through the proxy: equal to NumPy each time."""
+"""Every example as its README says, by `kaas check`, through the pool from S3 to S3, and through the proxy.
+
+What comes out is NumPy's each time.
+"""
 
 from __future__ import annotations
 
 import base64
 import json
+import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -11,15 +16,23 @@ from typing import Any
 
 import numpy as np
 import pytest
+from kaas_command import clean_environment
 from pool_calls import Array, done, get, put
 from pool_process import PoolProcess
 from proxy_process import ProxyProcess
-from seaweed import S3Client
+from seaweed import S3Client, S3Server
 
+from kaas.bundle import Bundle
 from kaas_cli.examples import Example, load_example
+from kaas_cli.main import main
 
 FOLDER = Path(__file__).parents[2] / "examples"
 EXAMPLES = sorted(path.parent.name for path in FOLDER.glob("*/kaas.yaml"))
+
+SHELL = Path(__file__).parent / "readme_shell.py"
+
+#: Through the proxy goes what differs there: sizes, kinds of arguments, and files beside the sources.
+THROUGH_PROXY = ("cgemm", "jacobi", "kmeans", "saxpy")
 
 
 @pytest.fixture(params=EXAMPLES)
@@ -55,19 +68,54 @@ def check_stored(s3: S3Client, example: Example, stored: dict[str, str], result:
     assert example.is_equal(outputs)
 
 
-def test_without_a_server(example: Example, tmp_path: Path) -> None:
-    files = []
-    for name, array in example.inputs.items():
-        np.save(tmp_path / f"{name}.npy", array)
-        files += ["-p", f"{name}=@{tmp_path / f'{name}.npy'}"]
-    for name, value in example.params.items():
-        files += ["-p", f"{name}={json.dumps(value)}"]
-    for name in example.expected:
-        files += ["-o", f"{name}={tmp_path / f'{name}.out.npy'}"]
-    command = [sys.executable, "-m", "kaas_cli", "run", str(FOLDER / example.name), "--device", "emulated", *files]
-    ended = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, timeout=100)
+def test_nothing_is_found(example: Example, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "action.zip").write_bytes(example.content)
+    status = main(["check", str(tmp_path / "action.zip"), "--device", "emulated", "--strict", "--format", "json"])
+    report = json.loads(capsys.readouterr().out)
+    assert (status, report["findings"]) == (0, [])
+    assert report["compilers"] == ["emulated", "sm_90"]
+
+
+def saved(lines: list[str]) -> dict[str, str]:
+    """The files that the first `kaas run` with an `-o` saves its outputs to."""
+    (line, *_) = (line for line in lines if line.startswith("kaas run ") and " -o " in line)
+    return dict(re.findall(r"-o (\w+)=(\S+)", line))
+
+
+def test_as_its_readme_says(example: Example, pool: PoolProcess, s3_server: S3Server, tmp_path: Path) -> None:
+    """Line by line in a folder with nothing but the bundle's own files; only the buckets have other names here."""
+    folder = tmp_path / example.name
+    folder.mkdir()
+    for name, data in Bundle.open(example.content).files.items():
+        if not name.endswith(".cubin"):
+            (folder / name).write_bytes(data)
+    shutil.copy(FOLDER / example.name / "generate.py", folder)
+    readme = (FOLDER / example.name / "README.md").read_text()
+    lines = [line[4:] for line in readme.splitlines() if line.startswith("    ")]
+    bucket = f"s3://alice/readme/{example.name}"
+    identity = s3_server.identities["alice"]
+    ended = subprocess.run(
+        [sys.executable, SHELL],
+        input="\n".join(lines).replace("s3://data", f"{bucket}/data").replace("s3://out", f"{bucket}/out"),
+        capture_output=True,
+        text=True,
+        cwd=folder,
+        env=clean_environment(
+            {
+                "KAAS_POOL_URL": f"http://127.0.0.1:{pool.port}",
+                "KAAS_TOKEN": "alice-token",
+                "AWS_ENDPOINT_URL_S3": s3_server.endpoint,
+                "AWS_ACCESS_KEY_ID": identity.access_key,
+                "AWS_SECRET_ACCESS_KEY": identity.secret_key,
+                "AWS_DEFAULT_REGION": "us-east-1",
+            }
+        ),
+        timeout=100,
+        check=False,
+    )
     assert ended.returncode == 0, ended.stderr
-    assert example.is_equal({name: np.load(tmp_path / f"{name}.out.npy") for name in example.expected})
+    files = saved(lines)
+    assert example.is_equal({name: np.load(folder / files[name]) for name in example.expected})
 
 
 def test_through_the_pool(pool: PoolProcess, s3: S3Client, example: Example) -> None:
@@ -85,6 +133,7 @@ def test_through_the_pool(pool: PoolProcess, s3: S3Client, example: Example) -> 
         assert stats["bytes_loaded"] == loaded
 
 
+@pytest.mark.parametrize("example", THROUGH_PROXY, indirect=True)
 def test_through_the_proxy(pool: PoolProcess, s3: S3Client, example: Example, tmp_path: Path) -> None:
     environment = {"KAAS_POOL_URL": f"http://127.0.0.1:{pool.port}", "KAAS_TOKEN": "alice-token"}
     arguments, stored = call(s3, example, "proxy"), targets(example, "proxy")
