@@ -14,6 +14,7 @@ import numpy as np
 from kaas.errors import CallerError
 from kaas_pool.executor.device import Device, Function
 from kaas_pool.executor.host import Bytes
+from kaas_pool.executor.timer import Timer
 from kaas_pool.operations import Await, Check, Copy, Fill, Launch, Leaf, Pause, Permutation, Signal, walk
 from kaas_pool.plan import Plan
 
@@ -42,17 +43,25 @@ class _Question:
 class Launcher:
     """Walks a plan for one invocation.
 
-    `addresses` are its buffers' storages in the plan's order, `lanes` the streams that the plan needs, no more.
+    `addresses` are its buffers' storages in the plan's order, `lanes` the streams that the plan needs, no more. With a
+    `timer` each operation costs three more calls.
     """
 
     def __init__(
-        self, device: Device, plan: Plan, functions: Sequence[Function], addresses: Sequence[int], lanes: Sequence[Any]
+        self,
+        device: Device,
+        plan: Plan,
+        functions: Sequence[Function],
+        addresses: Sequence[int],
+        lanes: Sequence[Any],
+        timer: Timer | None = None,
     ) -> None:
         self._device = device
         self._kernels = plan.kernels
         self._functions = functions
         self._addresses = addresses
         self._lanes = lanes
+        self._timer = timer
         self._signals: dict[int, Any] = {}
         self._calls = self._walk(plan)
         #: Ends of the parts that are under way: an event for each lane.
@@ -68,10 +77,13 @@ class Launcher:
 
     def _walk(self, plan: Plan) -> Generator[Call, bool | None, None]:
         start = tuple(range(len(plan.buffers)))
-        self.permutation = yield from walk(plan.operations, plan.names, start, self._prepare, self.rounds)
+        prepare = self._prepare if self._timer is None else partial(self._prepare_timed, self._timer)
+        self.permutation = yield from walk(plan.operations, plan.names, start, prepare, self.rounds)
 
     def advance(self) -> bool:
         """Hand over the next part if the device is ready for it; True if it was. Raises the driver's error."""
+        if self._timer is not None:
+            self._timer.collect()
         if self.finished:
             return False
         while self._marks and all(event.query() for event in self._marks[0]):
@@ -120,12 +132,22 @@ class Launcher:
 
     def close(self) -> None:
         """Give the events back; the first stream is past all of them."""
+        if self._timer is not None:
+            self._timer.collect()
         self._device.recycle(*chain.from_iterable(self._marks), *self._signals.values())
         if self._question is not None:
             self._device.recycle(self._question.event)
         self._marks.clear()
         self._signals.clear()
         self._question = None
+
+    def _prepare_timed(self, timer: Timer, operation: Leaf, permutation: Permutation) -> Call:
+        call = self._prepare(operation, permutation)
+        if isinstance(operation, (Signal, Await, Pause)):
+            return call
+        timed = timer.around(operation, call, self._lanes[operation.lane])
+        vars(timed)["where"] = vars(call).get("where")
+        return timed
 
     def _prepare(self, operation: Leaf, permutation: Permutation) -> Call:
         addresses, stream = self._addresses, self._lanes[operation.lane]

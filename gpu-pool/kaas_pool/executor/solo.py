@@ -24,6 +24,7 @@ from kaas_pool.executor.bundles import DeviceBundle
 from kaas_pool.executor.device import Device, DeviceKind
 from kaas_pool.executor.host import Mapped
 from kaas_pool.executor.printing import Sink
+from kaas_pool.executor.profile import Profile
 from kaas_pool.executor.worker import ContextLost, Worker
 from kaas_pool.frames import Frame
 from kaas_pool.printed import printed_lines
@@ -59,17 +60,24 @@ class Solo:
         self._sink.close()
         self.device.close()
 
-    def run(self, bundle: Bundle, compiled: Sequence[CompiledSource], arguments: Mapping[str, Any]) -> Outcome:
+    def run(
+        self,
+        bundle: Bundle,
+        compiled: Sequence[CompiledSource],
+        arguments: Mapping[str, Any],
+        profile: Profile | None = None,
+    ) -> Outcome:
         """Run `bundle` once. Inputs are NumPy arrays or a call's inline values, parameters a call's values.
 
-        `compiled` are its sources in the order written. Raises KaasError as the pool answers it; after a
-        `kernel_fault` the device is lost to this process.
+        `compiled` are its sources in the order written; `profile` gets the times of its operations. Raises KaasError as
+        the pool answers it; after a `kernel_fault` the device is lost to this process.
         """
         binding = bind_arrays(bundle, arguments)
         images = [(one.image, one.signatures) for one in compiled]
         self._worker.bundles.add(bundle.digest, DeviceBundle.of(bundle.manifest, images))
         self._runs += 1
         self.printed = ()
+        self._worker.profile = profile
         inv = str(self._runs)
         contents = {f"{inv}/{name}": data for name, data in _contents(bundle, binding, arguments).items()}
         targets = [buffer for buffer in binding.buffers.values() if buffer.target is not None]
@@ -82,6 +90,8 @@ class Solo:
                 "inputs": [{"buffer": key.partition("/")[2], "key": key} for key in contents],
                 "outputs": [{"buffer": one.name, "segment": one.name, "fd": at} for at, one in enumerate(targets)],
             }
+            if profile is not None:
+                profile.begun = time.monotonic()
             with self._sink.redirected():
                 stats = self._until_done(frame, segments, contents)
             outputs = {}

@@ -23,7 +23,9 @@ from kaas_pool.executor.invocation import Invocation, Output
 from kaas_pool.executor.launcher import Launcher
 from kaas_pool.executor.memory import charge
 from kaas_pool.executor.printing import Printing, Sink
+from kaas_pool.executor.profile import Profile
 from kaas_pool.executor.residency import Busy
+from kaas_pool.executor.timer import Timer
 from kaas_pool.frames import Frame
 from kaas_pool.plan import PlanCache
 from kaas_pool.printed import Printed
@@ -64,6 +66,8 @@ class Worker:
         self._free_slots = list(device.slots)
         self._computing: list[Invocation] = []
         self._printing = Printing(device, sink)
+        #: Filled by the next invocation, if there is one.
+        self.profile: Profile | None = None
         #: Copies under way, oldest first: (event, content key, who supplied it, what must stay until then).
         self._copies_in: deque[tuple[Any, str, str, Any]] = deque()
         self._copies_out: deque[tuple[Any, Invocation]] = deque()
@@ -284,9 +288,14 @@ class Worker:
             own[name] = own[WORKSPACE] + offset
             if name in plan.zeroed and not invocation.scrub:
                 device.clear(own[name], plan.size_of(name), stream)
+        timer = None
+        if self.profile is not None:
+            bundle = self.bundles.get(invocation.digest)
+            timer = Timer(device, plan, bundle, self.profile, invocation.start_event)
+            timer.prepared(stream)
         # A temporary that no step names has no address.
         addresses = [own[name] if name in own else cached.get(name, 0) for name in plan.buffers]
-        invocation.launcher = Launcher(device, plan, functions, addresses, slot.lanes(plan.lanes))
+        invocation.launcher = Launcher(device, plan, functions, addresses, slot.lanes(plan.lanes), timer)
         self._advance(invocation)
 
     def _advance(self, invocation: Invocation) -> bool:
