@@ -1,6 +1,7 @@
 // Exported functions that PyCUDA's extension links against and the emulator does not have: they answer
 // CUDA_ERROR_NOT_SUPPORTED and touch nothing. Their arguments do not matter for that.
-#include "types.h"
+#include "api.h"
+#include "jit_log.h"
 
 #define KAAS_UNSUPPORTED(name) \
     extern "C" __attribute__((visibility("default"))) int name() { return kaas::not_supported; }
@@ -25,7 +26,6 @@ KAAS_UNSUPPORTED(cuLaunchGridAsync)
 KAAS_UNSUPPORTED(cuLinkAddData_v2)
 KAAS_UNSUPPORTED(cuLinkAddFile_v2)
 KAAS_UNSUPPORTED(cuLinkComplete)
-KAAS_UNSUPPORTED(cuLinkCreate_v2)
 KAAS_UNSUPPORTED(cuLinkDestroy)
 KAAS_UNSUPPORTED(cuMemAllocManaged)
 KAAS_UNSUPPORTED(cuMemcpy3DPeer)
@@ -63,3 +63,10 @@ KAAS_UNSUPPORTED(cuTexRefSetArray)
 KAAS_UNSUPPORTED(cuTexRefSetFilterMode)
 KAAS_UNSUPPORTED(cuTexRefSetFlags)
 KAAS_UNSUPPORTED(cuTexRefSetFormat)
+
+// Its caller reads the logs whatever it answers.
+KAAS_EXPORT cuLinkCreate_v2(unsigned option_count, const int* options, void** values, void**) {
+    kaas::JitLog(option_count, options, values)
+        .explain("The emulated device has no linker: it runs only images that its own compiler made of one source.");
+    return kaas::not_supported;
+}

@@ -62,7 +62,7 @@ def without_version(name: str) -> str:
 def test_the_drivers_functions() -> None:
     listing = subprocess.run(["nm", "-D", kaas_emulator.library_path()], capture_output=True, text=True, check=True)
     exported = {fields[-1] for line in listing.stdout.splitlines() if (fields := line.split())[-2] in "TW"}
-    missing = set(re.findall(r"^KAAS_UNSUPPORTED\((\w+)\)$", UNSUPPORTED.read_text(), re.MULTILINE))
+    missing = set(re.findall(r"^KAAS_(?:UNSUPPORTED\(|EXPORT )(\w+)", UNSUPPORTED.read_text(), re.MULTILINE))
     for heading, functions in ("Emulated", exported - missing), ("Not emulated", missing):
         listed = items(section(heading, 3))
         actual = {without_version(name) for name in functions if name.startswith("cu")}

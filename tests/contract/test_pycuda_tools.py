@@ -62,6 +62,16 @@ def test_a_source_that_does_not_compile(cuda: Any, tools: Any) -> None:
         tools("compiler").SourceModule("__global__ void f(float* x) { *x = missing; }")
 
 
+@pytest.mark.skipif(KIND != "emulated", reason="about what the emulated device lacks")
+def test_the_linker_says_why_there_is_none(cuda: Any, tools: Any) -> None:
+    told: list[tuple[bool, str, str]] = []
+    with pytest.raises(cuda.LogicError, match="not supported - The emulated device has no linker: .* of one source.$"):
+        tools("compiler").DynamicModule(message_handler=lambda *message: told.append(message))
+    ((worked, info, error),) = told
+    assert (worked, info) == (False, "")
+    assert error.startswith("The emulated device has no linker")
+
+
 def test_an_elementwise_kernel(tools: Any, values: Any) -> None:
     arrays = tools("gpuarray")
     kernel = tools("elementwise").ElementwiseKernel(
