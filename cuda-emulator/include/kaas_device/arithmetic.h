@@ -68,6 +68,7 @@ static inline double rnorm3d(double x, double y, double z) { return 1.0 / norm3d
 static inline float rnorm4df(float x, float y, float z, float w) { return 1.0f / norm4df(x, y, z, w); }
 static inline double rnorm4d(double x, double y, double z, double w) { return 1.0 / norm4d(x, y, z, w); }
 static inline float fdividef(float a, float b) { return a / b; }
+static inline double fdivide(double a, double b) { return a / b; }
 
 // What is overloaded for float in CUDA.
 static inline float rcbrt(float x) { return rcbrtf(x); }

@@ -39,6 +39,12 @@ struct Entry<Function> {
     };
     static constexpr Layout layout{};
 
+    // How the kernel most likely counts its threads, told from its sizes: as an int where it takes one or none at all.
+    template <class T>
+    static constexpr bool is_size = std::is_integral_v<T> && sizeof(T) >= sizeof(int);
+    static constexpr bool takes_int = (std::is_same_v<Parameters, int> || ...);
+    using Index = std::conditional_t<!takes_int && (is_size<Parameters> || ...), unsigned, int>;
+
     // Runs the threads from the block's cursor on, until one of them has to wait or none is left.
     static void loop(kaas_abi::Block* block, Parameters... arguments) {
         const kaas_abi::Dim shape = block->block, index = block->index;
@@ -61,11 +67,11 @@ struct Entry<Function> {
         }
         for (; z < shape.z; ++z, y = 0) {
             for (; y < shape.y; ++y, x = 0) {
-                // Counted as a kernel counts, by the thread's index in the grid as an int: its `if (i < n)` is then a
-                // condition on the loop's own variable, at which the compiler can split the loop.
-                const int end = static_cast<int>(base_x + shape.x), first = static_cast<int>(base_x + x);
-                if (first < 0 || end < first) __builtin_unreachable();
-                for (int i = first; i < end; ++i) {
+                // Counted as the kernel counts, by the thread's index in the grid: its `if (i < n)` is then a condition
+                // on the loop's own variable, at which the compiler can split the loop.
+                const Index end = static_cast<Index>(base_x + shape.x), first = static_cast<Index>(base_x + x);
+                if (static_cast<int>(first) < 0 || static_cast<int>(end) < 0 || end < first) __builtin_unreachable();
+                for (Index i = first; i < end; ++i) {
                     thread_x = static_cast<unsigned>(i) - base_x, thread_y = y, thread_z = z;
                     Function(arguments...);
                     if (waited) return;

@@ -88,6 +88,7 @@ def compile_cubin(
     # Cooperative groups then need nothing of libcu++, which is not among CUDA's own headers.
     options += ["--define-macro=_CG_LIMIT_INCLUDED_DEPENDENCIES"]
     options += [f"--include-path={directory}" for directory in include]
+    options += [f"--pre-include={_OWN_HEADERS / 'implicit.h'}"]
     options += [f"--define-macro={macro}={value}" for macro, value in defines]
     program = _value(nvrtc.nvrtcCreateProgram(text.encode(), name.encode(), 0, [], []))
     for expression in expressions:
