@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from kaas.errors import KaasError, PlatformError
 from kaas_pool.frames import AsyncLink, Frame
+from kaas_pool.front.executor_frames import check_answer, check_frame
 from kaas_pool.front.supervisor_client import Child
 
 _log = logging.getLogger(__name__)
@@ -36,8 +37,11 @@ class Facts:
 class Run:
     """One attempt on an executor: frames in the order they came, or the news that the executor is dead."""
 
-    def __init__(self, name: str) -> None:
-        self.name = name
+    def __init__(self, frame: Frame) -> None:
+        self.name = str(frame["inv"])
+        #: Content keys that the executor may ask for, and buffers that it gives by value.
+        self.inputs = frozenset(item["key"] for item in frame["inputs"])
+        self.inline = [item["buffer"] for item in frame["outputs"] if "segment" not in item]
         #: Whether the executor has said its last word about it before the adoption: `done` or `failed`.
         self.is_over = False
         self._frames: deque[Frame] = deque()
@@ -146,7 +150,7 @@ class Executor:
 
     def run(self, frame: Frame, descriptors: Sequence[int]) -> Run:
         """Start an attempt; `frame` is the `run` frame. The executor has to be alive."""
-        run = Run(frame["inv"])
+        run = Run(frame)
         self._runs[run.name] = run
         self._link.send(frame, descriptors)
         return run
@@ -181,12 +185,14 @@ class Executor:
     def _on_frame(self, frame: Frame, descriptors: list[int]) -> None:
         for descriptor in descriptors:
             os.close(descriptor)
+        check_frame(frame)
         kind = frame["type"]
         if kind in ("done", "need", "copied", "failed"):
             # It exits next: nothing more goes to it, and nobody tries again before it is known dead.
             self._doomed = self._doomed or bool(frame.get("fatal", False))
             run = self._runs.get(frame["inv"])
             if run is not None:
+                check_answer(frame, run.inputs, run.inline)
                 run.put(frame)
         elif kind == "usage":
             self.held_bytes, self.pinned_bytes = int(frame["bytes"]), int(frame.get("pinned", 0))
@@ -195,13 +201,13 @@ class Executor:
             self.resident.update((key, size) for key, size in frame.get("added", ()))
             self._on_usage(self.held_bytes)
             self._tell_reported()
-        elif kind == "hello":
+        elif self.facts is not None:
+            raise ValueError("a second greeting")
+        else:
             self.facts = Facts.of(frame)
             self.resident = dict(frame.get("resident", ()))
             if not self._greeted.done():
                 self._greeted.set_result(None)
-        else:
-            self._link.close(f"an unknown frame {kind!r}")
 
     def _tell_reported(self) -> None:
         if self._reported is not None and not self._reported.done():

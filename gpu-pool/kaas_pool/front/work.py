@@ -17,6 +17,7 @@ from kaas.binding import (
     ObjectSource,
     ObjectTarget,
 )
+from kaas.errors import PlatformError
 from kaas_pool.content import ObjectRange, content_key
 from kaas_pool.front.host_room import pages
 
@@ -143,5 +144,11 @@ def _input(digest: str, buffer: BoundBuffer, origin: str) -> Input:
 
 
 def render(buffer: BoundBuffer, data: str) -> Any:
-    """The JSON value of an inline output that came as base64."""
-    return buffer.render(base64.b64decode(data))
+    """The JSON value of an inline output that came as base64. Raises `executor_lost` for what is not its bytes."""
+    try:
+        content = base64.b64decode(data, validate=True)
+    except ValueError:
+        content = b""
+    if len(content) != buffer.nbytes:
+        raise PlatformError("executor_lost", f"the executor gave {len(content)} bytes for {buffer.name!r}")
+    return buffer.render(content)
