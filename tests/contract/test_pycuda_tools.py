@@ -65,7 +65,7 @@ def test_a_source_that_does_not_compile(cuda: Any, tools: Any) -> None:
 @pytest.mark.skipif(KIND != "emulated", reason="about what the emulated device lacks")
 def test_the_linker_says_why_there_is_none(cuda: Any, tools: Any) -> None:
     told: list[tuple[bool, str, str]] = []
-    with pytest.raises(cuda.LogicError, match="not supported - The emulated device has no linker: .* of one source.$"):
+    with pytest.raises(cuda.LogicError, match=r"not supported - The emulated device has no linker: .* of one source.$"):
         tools("compiler").DynamicModule(message_handler=lambda *message: told.append(message))
     ((worked, info, error),) = told
     assert (worked, info) == (False, "")
