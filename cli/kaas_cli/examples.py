@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -41,8 +42,12 @@ class Example:
         )
 
 
-def load_example(name: str) -> Example:
-    """Read an example's folder, make its inputs and compute what is expected."""
+def load_example(name: str, given: Mapping[str, Any] | None = None, **sizes: int) -> Example:
+    """Read an example's folder, make its inputs and compute what is expected.
+
+    The inputs have `sizes`, as its generate.py names them, and the call the parameters `given`, where they are not its
+    own.
+    """
     folder = Path(__file__).parents[2] / "examples" / name
     if not folder.is_dir():
         raise Failure(
@@ -50,8 +55,8 @@ def load_example(name: str) -> Example:
         )
     content = pack_example(folder)
     generate, reference = _load(folder / "generate.py"), _load(folder / "reference.py")
-    params: dict[str, Any] = generate.PARAMS
-    inputs: Arrays = generate.inputs()
+    params: dict[str, Any] = generate.PARAMS if given is None else dict(given)
+    inputs: Arrays = generate.inputs(**sizes)
     return Example(
         name=Bundle.open(content).manifest.name,
         content=content,

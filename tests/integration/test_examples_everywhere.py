@@ -34,6 +34,25 @@ SHELL = Path(__file__).parent / "readme_shell.py"
 #: Through the proxy goes what differs there: sizes, kinds of arguments, and files beside the sources.
 THROUGH_PROXY = ("cgemm", "jacobi", "kmeans", "saxpy")
 
+#: Single elements, whole blocks, and the ways that the kernels go at other sizes than their own: an example, the
+#: parameters of its call, and the sizes of its inputs.
+OTHER_SIZES = [
+    ("cg", {}, {"side": 1}),
+    ("cgemm", {"alpha": [2, 0], "beta": [0, 0]}, {"m": 1, "n": 1, "k": 1}),
+    ("cgemm", {}, {"m": 32, "n": 64, "k": 96}),
+    ("edges", {}, {"height": 1, "width": 1}),
+    ("fft", {"size": 1024}, {"frames": 3, "size": 1024}),
+    ("fft", {"size": 2}, {"frames": 70, "size": 2}),
+    ("fft", {"size": 4}, {"frames": 1, "size": 4}),
+    ("kmeans", {"rounds": 2}, {"height": 64, "width": 64}),
+    ("kmeans", {}, {"height": 1, "width": 1}),
+    ("mlp", {}, {"n": 3}),
+    ("nbody", {"steps": 3, "dt": 0.001}, {"n": 128}),
+    ("roots", {}, {"degree": 1}),
+    ("softmax", {"head": 64}, {"rows": 2, "columns": 17_000}),
+    ("softmax", {"head": 1}, {"rows": 3, "columns": 2}),
+]
+
 
 @pytest.fixture(params=EXAMPLES)
 def example(request: pytest.FixtureRequest) -> Example:
@@ -131,6 +150,17 @@ def test_through_the_pool(pool: PoolProcess, s3: S3Client, example: Example) -> 
         assert (stats["device_hits"], stats["misses"]) == (hits, len(example.inputs) - hits)
         loaded = 0 if hits else sum(array.nbytes for array in example.inputs.values())
         assert stats["bytes_loaded"] == loaded
+
+
+@pytest.mark.parametrize(("name", "given", "sizes"), OTHER_SIZES, ids=str)
+def test_at_other_sizes(
+    pool: PoolProcess, s3: S3Client, name: str, given: dict[str, Any], sizes: dict[str, int]
+) -> None:
+    example = load_example(name, given, **sizes)
+    client = pool.client()
+    run = f"sizes/{'-'.join(map(str, sizes.values()))}"
+    result = done(client.invoke(client.upload(example.content), call(s3, example, run)))
+    check_stored(s3, example, targets(example, run), result)
 
 
 @pytest.mark.parametrize("example", THROUGH_PROXY, indirect=True)

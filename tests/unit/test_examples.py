@@ -8,6 +8,11 @@ from types import ModuleType
 
 import numpy as np
 import pytest
+from plan_cases import binding_of, signatures_of
+
+from kaas.manifest import Manifest
+from kaas_pool.limits import Limits
+from kaas_pool.plan import Plan
 
 ROOT = Path(__file__).parents[2]
 EXAMPLES = sorted(path.parent for path in (ROOT / "examples").glob("*/kaas.yaml"))
@@ -30,3 +35,11 @@ def test_the_reference_fits_the_generator(example: Path) -> None:
     assert all(np.array_equal(inputs[name], again[name]) for name in inputs), "a seed makes the same inputs"
     outputs = reference.expected(**inputs, **generate.PARAMS)
     assert outputs and all(np.isfinite(output).all() and output.any() for output in outputs.values())
+
+
+def test_the_branches_of_edges_overlap() -> None:
+    folder = ROOT / "examples" / "edges"
+    manifest = Manifest.parse((folder / "kaas.yaml").read_bytes())
+    signatures = signatures_of(manifest, "".join(path.read_text() for path in folder.glob("*.cu")))
+    plan = Plan.build(manifest, binding_of(manifest, {"image": (600, 800)}), signatures, Limits())
+    assert plan.lanes == 3
