@@ -1,0 +1,123 @@
+"""The journal after a crash in the middle of a write: what was acknowledged is there, and nothing is there by half."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+from hunt import hunt
+from hypothesis import strategies as st
+
+from kaas.errors import PlatformError
+from kaas.messages import Invocation
+from kaas_pool.front.journal import Journal, Outcome, Pin, Unfinished
+
+#: What an opened journal holds: unfinished invocations, bundles, pins, and whether the outcome is kept.
+_State = tuple[list[Unfinished], list[tuple[str, str]], list[Pin], bool]
+
+_Write = Callable[[Journal], Awaitable[None]]
+
+
+def _entry(number: int) -> Unfinished:
+    # Some are larger than a page of the file, which has 4 KiB.
+    request = {"arguments": {"x": "y" * (number % 4) * 3000}}
+    return Unfinished("t", f"id-{number}", "f", float(number), request, {"s3://b/k": {"etag": "e"}})
+
+
+def _outcome(number: int) -> Outcome:
+    error = PlatformError("executor_lost", "gone")
+    return Outcome("t", f"id-{number}", "f", 2.0, Invocation(f"id-{number}", "failed", error=error))
+
+
+def _pin(number: int) -> Pin:
+    return Pin("t", "sha256:0", f"w{number}", "s3://b/w", {"etag": "e", "size": 4})
+
+
+async def _record(journal: Journal) -> None:
+    await journal.record([_outcome(0)])
+
+
+_WRITES: list[_Write] = [
+    *(lambda journal, number=number: journal.accept(_entry(number)) for number in range(4)),
+    lambda journal: journal.know_bundle("t", "sha256:0"),
+    lambda journal: journal.pin([_pin(0), _pin(1)]),
+    _record,
+    lambda journal: journal.pin([_pin(2)], [("t", "sha256:0", "w0", "s3://b/w")]),
+    *(lambda journal, number=number: journal.accept(_entry(number)) for number in range(4, 8)),
+]
+
+
+class Written(NamedTuple):
+    """A journal's files as a crash leaves them; the log's length and the state after each acknowledged write."""
+
+    folder: Path
+    ends: list[int]
+    states: list[_State]
+
+
+def _state(journal: Journal) -> _State:
+    return journal.unfinished(), journal.bundles(), journal.pins(), journal.outcome("t", "id-0") is not None
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory: pytest.TempPathFactory) -> Written:
+    """A journal with a few writes, none of which has left the log."""
+    live, crashed = tmp_path_factory.mktemp("live"), tmp_path_factory.mktemp("crashed")
+    ends, states = [], []
+
+    async def main() -> None:
+        journal = Journal(live / "journal.sqlite")
+        states.append(_state(journal))
+        for write in _WRITES:
+            await write(journal)
+            ends.append((live / "journal.sqlite-wal").stat().st_size)
+            states.append(_state(journal))
+        for name in ("journal.sqlite", "journal.sqlite-wal"):
+            shutil.copy(live / name, crashed / name)
+        journal.close()
+
+    asyncio.run(main())
+    assert ends == sorted(set(ends)), "each write appends to the log"
+    return Written(crashed, ends, states)
+
+
+@st.composite
+def _tears(draw: st.DrawFn) -> tuple[float, bytes | None]:
+    """Where the log is torn, as a part of its length, and what stands there if it is not the end."""
+    at = draw(st.floats(0, 1))
+    return at, draw(st.none() | st.binary(min_size=1, max_size=600) | st.just(bytes(4096)))
+
+
+def test_a_torn_log_loses_only_what_was_not_acknowledged(written: Written, tmp_path: Path) -> None:
+    path, log = tmp_path / "journal.sqlite", tmp_path / "journal.sqlite-wal"
+    whole = (written.folder / log.name).read_bytes()
+
+    async def look() -> tuple[_State, bool]:
+        journal = Journal(path)
+        try:
+            found = _state(journal)
+            await journal.accept(_entry(99))
+            return found, "id-99" in [left.id for left in journal.unfinished()]
+        finally:
+            journal.close()
+
+    def check(tear: tuple[float, bytes | None]) -> str:
+        part, rest = tear
+        at = round(part * len(whole))
+        for leftover in tmp_path.iterdir():
+            leftover.unlink()
+        shutil.copy(written.folder / path.name, path)
+        log.write_bytes(whole[:at] if rest is None else whole[:at] + rest + whole[at + len(rest) :])
+        found, goes_on = asyncio.run(look())
+        assert goes_on
+        acknowledged = sum(end <= at for end in written.ends)
+        assert found in written.states[acknowledged:], f"torn at {at}, after {acknowledged} writes"
+        return "whole" if found == written.states[-1] else "torn"
+
+    hunt(
+        "journal", _tears(), check, short=20, share=0.005, known=[(1.0, None), (0.0, None)], outcomes=["whole", "torn"]
+    )
