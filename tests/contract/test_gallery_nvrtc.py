@@ -90,6 +90,7 @@ nvrtc.compile_cubin(
 
 def test_every_source_is_compiled() -> None:
     found = {file for file in ROOT.rglob("*.cu") if not any(part[0] == "." for part in file.relative_to(ROOT).parts)}
+    found -= set((ROOT / "tests" / "broken-bundles").rglob("*.cu"))  # Most are not to compile.
     assert found
     assert found <= {case.file for case in CASES}
 
