@@ -45,6 +45,7 @@ OTHER_SIZES = [
     ("fft", {"size": 2}, {"frames": 70, "size": 2}),
     ("fft", {"size": 4}, {"frames": 1, "size": 4}),
     ("kmeans", {"rounds": 2}, {"height": 64, "width": 64}),
+    ("kmeans", {"rounds": 0}, {"height": 9, "width": 8}),
     ("kmeans", {}, {"height": 1, "width": 1}),
     ("mlp", {}, {"n": 3}),
     ("nbody", {"steps": 3, "dt": 0.001}, {"n": 128}),
