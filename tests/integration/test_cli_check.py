@@ -116,10 +116,10 @@ def test_cudas_compiler_warns_and_finds_what_the_emulated_device_lets_pass(sever
     assert "was declared but never referenced" in warned["what"]
 
     (several / "kaas.yaml").write_text(MANIFEST[: MANIFEST.index("  - {kernel: goood")])
-    (several / "good.cu").write_text(GOOD.replace("a * x[0]", "a * x[0] + INFINITY"))
+    (several / "good.cu").write_text(GOOD.replace("a * x[0]", "a * x[0] + UINT32_MAX"))
     document = report_of(several, capsys)
     (refused,) = document["findings"]
-    assert "INFINITY" in refused["what"]
+    assert "UINT32_MAX" in refused["what"]
     assert "CUDA's own compiler refuses it for sm_90, though the emulated device's takes it" in refused["why"]
 
 
