@@ -76,6 +76,30 @@ def test_a_good_source_becomes_an_elf_image_with_signatures(target: Target) -> N
     assert not compiled.cached
 
 
+SHARED = """
+extern "C" __global__ void __launch_bounds__(64) scale(float *x, int n) {
+    __shared__ float row[SIZE];
+    row[threadIdx.x] = x[threadIdx.x];
+    __syncthreads();
+    if (threadIdx.x < n) x[threadIdx.x] = 2 * row[63 - threadIdx.x];
+}
+"""
+
+
+@both_devices
+def test_what_a_kernel_takes_of_a_block_is_known(target: Target) -> None:
+    signature = KernelSignature.from_json(one(bundle(SHARED.replace("SIZE", "300")), target).signatures["scale"])
+    assert (signature.static_shared, signature.most_threads) == (1200, 64)
+
+
+@both_devices
+def test_static_shared_memory_over_every_devices_limit_does_not_compile(target: Target) -> None:
+    error = refused(bundle(SHARED.replace("SIZE", "12289")), target)
+    assert (error.code, error.where) == ("compile_error", "k.cu")
+    assert "scale" in error.message
+    assert "shared" in error.message
+
+
 @both_devices
 def test_headers_of_the_bundle_and_defines(target: Target) -> None:
     manifest = MANIFEST.format(kernel="scale", source="src/k.cu\n    defines: {FACTOR: 3}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from plan_cases import binding_of
@@ -31,9 +32,13 @@ def subject_of(
     source: str = SOURCE,
     shapes: Mapping[str, tuple[int, ...]] | None = None,
     limits: Limits | None = None,
+    needs: Mapping[str, Any] | None = None,
     **parameters: Any,
 ) -> Subject:
-    """What the rules look at; with `shapes` of the inputs, sizes are known. Sources in the manifest have no name."""
+    """What the rules look at; with `shapes` of the inputs, sizes are known. Sources in the manifest have no name.
+
+    `needs` are the fields of every signature that only a compiler knows.
+    """
     if isinstance(manifest, str):
         manifest = Manifest.parse(manifest)
     # The line markers that a preprocessor leaves: signatures carry the file's name.
@@ -41,7 +46,7 @@ def subject_of(
     return Subject(
         manifest,
         {
-            (step.source, step.kernel): found[step.kernel]
+            (step.source, step.kernel): replace(found[step.kernel], **(needs or {}))
             for step in manifest.kernel_steps
             if step.kernel in found and not step.source.compiled_only
         },

@@ -24,6 +24,18 @@ extern "C" __global__ void axpy(float a, const float *x, float *y, int n) {
     if (threadIdx.x < n) y[threadIdx.x] += a * inner(x[threadIdx.x]);
 }
 extern "C" __global__ void nothing() {}
+__device__ float swapped(float x) {
+    __shared__ float inner[32];
+    inner[threadIdx.x] = x;
+    __syncthreads();
+    return inner[31 - threadIdx.x];
+}
+extern "C" __global__ void __launch_bounds__(96, 2) block(float *x) {
+    __shared__ float own[300];
+    own[threadIdx.x] = x[threadIdx.x];
+    __syncthreads();
+    x[threadIdx.x] = swapped(own[299 - threadIdx.x]);
+}
 template <typename T> __global__ void scale(T *x, Five five, char c) { x[0] *= five.numbers[2] + c; }
 """
 
@@ -36,7 +48,7 @@ def cubin(major: int = 9, minor: int = 0) -> bytes:
         compute_capability=(major, minor),
         include=[],
         defines=[],
-        expressions=["axpy", "nothing", "scale<float>"],
+        expressions=["axpy", "nothing", "block", "scale<float>"],
     ).image
 
 
@@ -45,7 +57,9 @@ def cubin(major: int = 9, minor: int = 0) -> bytes:
 def test_a_cubin_tells_its_architecture_and_what_its_kernels_take(major: int, minor: int) -> None:
     found = read_cubin(cubin(major, minor))
     assert found.architecture == 10 * major + minor
-    assert found.kernels == {"axpy": (4, 8, 8, 4), "nothing": (), "_Z5scaleIfEvPT_4Fivec": (8, 20, 1)}
+    takes = {"axpy": (4, 8, 8, 4), "nothing": (), "block": (8,), "_Z5scaleIfEvPT_4Fivec": (8, 20, 1)}
+    assert found.kernels == takes
+    assert (found.static_shared, found.most_threads) == ({"block": 332 * 4}, {"block": 96})
 
 
 @needs_nvrtc
@@ -55,6 +69,7 @@ def test_what_is_no_cubin_is_refused_with_the_reason() -> None:
         (b"", "does not begin"),
         (b"\x7fELF", "tables are broken"),
         (data[:200], "tables are broken"),
+        (data[:40] + b"\xff" * 8 + data[48:], "tables are broken"),
         (data[:-2000], r"beyond the end|tables are broken"),
         (data[:18] + struct.pack("<H", 62) + data[20:], "another machine"),
         (data[:4] + b"\x01" + data[5:], "another machine"),

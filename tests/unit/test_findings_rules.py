@@ -303,6 +303,27 @@ def test_the_limits_are_the_devices() -> None:
     assert found_in(shared, limits=Limits(shared_bytes=1 << 17)) == []
 
 
+def test_what_a_kernel_declares_counts_with_what_its_launch_asks_for() -> None:
+    shared = action(launch("add", "x, z, int32(n)", "grid: [1], block: [32], shared: 40960"))
+    assert found_in(shared, needs={"static_shared": 8192}) == []
+    (finding,) = found_in(shared, needs={"static_shared": 8196})
+    assert described(finding) == "error launch-limits graph[0].shared"
+    assert finding.what == "add asks for 40960 bytes of shared memory beside the 8196 that it declares"
+
+
+def test_blocks_keep_the_kernels_launch_bound() -> None:
+    blocks = action(
+        launch("add", "x, z, int32(n)", "threads: [n], block: [b, 2]"), params="b: {type: int32, default: 64}"
+    )
+    assert found_in(blocks, needs={"most_threads": 128}) == []
+    (finding,) = found_in(blocks, needs={"most_threads": 96})
+    assert described(finding) == "error launch-limits graph[0].block"
+    assert finding.text == (
+        "a block of add has 64 x 2 = 128 threads (with b = 64): its __launch_bounds__ allow 96, so the launch would be "
+        "refused; use a smaller block, or allow more"
+    )
+
+
 def test_too_many_bytes_of_arguments() -> None:
     names = [f"b{number}" for number in range(80)]
     params = ", ".join(f"{name}: {{type: complex128}}" for name in names)

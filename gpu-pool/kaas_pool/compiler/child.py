@@ -22,12 +22,14 @@ from kaas_pool.compiler import cubins, kernels, nvrtc, toolchains
 from kaas_pool.compiler.cubins import check_cubins
 from kaas_pool.compiler.diagnostics import Diagnostics, first_error, from_first_error
 from kaas_pool.compiler.messages import Request, over_limit, sealed_file
+from kaas_pool.compiler.needs import with_needs
 from kaas_pool.compiler.signatures import KernelSignature, read_signatures
 from kaas_pool.compiler.workspace import Workspace, unpack
 from kaas_pool.frames import Frame, Link, LinkClosed
 from kaas_pool.sandbox import confine_compiler
 from kaas_pool.sandbox.policy import Limits
 from kaas_pool.spawn import LINK, die_with_parent
+from kaas_pool.storage import FULL_SIGNS, is_full, storage_full
 
 #: What a compiler prints when it meets one of its limits: the C library's names of the signals, and its own words.
 _LIMIT_SIGNS = {
@@ -99,17 +101,25 @@ def _answer(frame: Frame, descriptors: list[int], place: _Place) -> tuple[Frame,
         compiled = _compile(request, descriptors[0], place)
     except KaasError as error:
         return {"type": "error", "error": error.to_json()}, []
+    except OSError as error:
+        if not is_full(error):
+            return _defect(), []
+        return {"type": "error", "error": storage_full("the source cannot be compiled").to_json()}, []
     except MemoryError:
         return {"type": "error", "error": over_limit(_LIMIT_SIGNS["out of memory"], frame.get("source")).to_json()}, []
     except Exception:
-        # The author gets no trace: it would name this machine's files.
-        _log.error("a defect of the compiler: %s", traceback.format_exc())
-        failure = PlatformError("internal", "the compiler child failed; the pool's log has the details")
-        return {"type": "error", "error": failure.to_json()}, []
+        return _defect(), []
     seconds = round(time.monotonic() - begun, 3)
     signatures = {name: signature.to_json() for name, signature in compiled.signatures.items()}
     body = {"type": "compiled", "signatures": signatures, "log": compiled.log, "seconds": seconds}
     return body, [sealed_file("kaas-image", compiled.image)]
+
+
+def _defect() -> Frame:
+    """The answer to an exception that nobody expects. The author gets no trace: it would name this machine's files."""
+    _log.error("a defect of the compiler: %s", traceback.format_exc())
+    failure = PlatformError("internal", "the compiler child failed; the pool's log has the details")
+    return {"type": "error", "error": failure.to_json()}
 
 
 def _compile(request: Request, descriptor: int, place: _Place) -> Compiled:
@@ -132,11 +142,12 @@ def _compile(request: Request, descriptor: int, place: _Place) -> Compiled:
         workspace = unpack(request, file.read(), work)
     diagnostics = Diagnostics(str(workspace.root), workspace.files)
     try:
-        return _build(request, workspace, diagnostics)
+        built = _build(request, workspace, diagnostics)
     except (CompileFailed, nvrtc.Refused) as refused:
         raise _refusal(str(refused), diagnostics, request) from None
     except EmulatorError as missing:
         raise PlatformError("toolchain_missing", diagnostics.scrub(str(missing))) from missing
+    return replace(built, signatures=with_needs(built.image, device, built.signatures))
 
 
 def _take_the_host_compiler_along() -> None:
@@ -202,6 +213,8 @@ def _nothing_to_run(request: Request, where: str) -> KaasError:
 
 
 def _refusal(log: str, diagnostics: Diagnostics, request: Request) -> KaasError:
+    if any(sign in log for sign in FULL_SIGNS):
+        return storage_full("the source cannot be compiled")
     for sign, told in _LIMIT_SIGNS.items():
         if sign in log:
             return over_limit(told, request.source)

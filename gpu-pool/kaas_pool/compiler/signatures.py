@@ -64,7 +64,8 @@ class KernelSignature:
     """A kernel as its source declares it. `name` is qualified by namespaces, `line` counts from 1 in `file`.
 
     `symbol` is its name in the image; the reader knows that of an `extern "C"` kernel only, the compiler the others.
-    `is_told` is false where not even the number of parameters is known.
+    `is_told` is false where not even the number of parameters is known. `static_shared` (bytes of a block's shared
+    memory) and `most_threads` (of a block, by `__launch_bounds__`) are known once it is compiled.
     """
 
     name: str
@@ -75,6 +76,8 @@ class KernelSignature:
     template: bool = False
     symbol: str = ""
     is_told: bool = True
+    static_shared: int = 0
+    most_threads: int | None = None
 
     def with_symbol(self, symbol: str) -> KernelSignature:
         """The same kernel with its name in the image."""

@@ -52,12 +52,22 @@ def _block(subject: Subject, step: KernelStep, names: Environment) -> Iterator[F
                 "use a smaller block",
             )
             return
-    if math.prod(block) > limits.threads_per_block:
+    threads, signature = math.prod(block), subject.signature(step)
+    bound = signature.most_threads if signature is not None else None
+    shape = f"{' x '.join(map(str, block))} = {threads}" if len(block) > 1 else str(threads)
+    if threads > limits.threads_per_block:
         yield error(
             step.place("block"),
-            f"a block of {step.kernel} has {' x '.join(map(str, block))} = {math.prod(block)} threads{given}",
+            f"a block of {step.kernel} has {shape} threads{given}",
             f"the device takes at most {limits.threads_per_block}, so the launch would be refused",
             "use a smaller block",
+        )
+    elif bound is not None and threads > bound:
+        yield error(
+            step.place("block"),
+            f"a block of {step.kernel} has {shape} threads{given}",
+            f"its __launch_bounds__ allow {bound}, so the launch would be refused",
+            "use a smaller block, or allow more",
         )
 
 
@@ -95,11 +105,14 @@ def _grid(subject: Subject, step: KernelStep, names: Environment) -> Iterator[Fi
 
 def _shared(subject: Subject, step: KernelStep, names: Environment) -> Iterator[Finding]:
     size = whole(step.shared, names) if step.shared is not None else None
-    if size is not None and size > subject.limits.shared_bytes:
+    signature = subject.signature(step)
+    own = signature.static_shared if signature is not None else 0
+    if size is not None and own + size > subject.limits.shared_bytes:
         assert step.shared is not None
+        beside = f" beside the {own} that it declares" if own else ""
         yield error(
             step.place("shared"),
-            f"{step.kernel} asks for {size} bytes of shared memory{subject.given([step.shared], names)}",
+            f"{step.kernel} asks for {size} bytes of shared memory{beside}{subject.given([step.shared], names)}",
             f"a block can have {subject.limits.shared_bytes}, so the launch would be refused",
             "use less, for example smaller tiles",
         )
