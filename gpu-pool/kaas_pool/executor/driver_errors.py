@@ -95,7 +95,7 @@ class DriverErrors:
                     "launch_invalid",
                     f"the device refuses the launch: {error}",
                     where=launching,
-                    hint="the kernel's registers or its shared memory allow only smaller blocks",
+                    hint="the kernel's registers, shared memory or launch bound allow only smaller blocks",
                 ),
                 fatal=False,
             )
