@@ -37,10 +37,18 @@ class PoolProcess:
         stores.write_text(json.dumps({"tenants": self._stores}))
         command = [sys.executable, "-m", "kaas_pool", "--state-dir", str(self.state), "--device", "emulated"]
         command += ["--listen", "127.0.0.1:0", *self._arguments]
+        self.start(command)
+        try:
+            self.wait_until_ready()
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def start(self, command: list[str]) -> None:
+        """Start the process."""
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(command, stdout=log, stderr=log)
-        self.wait_until_ready()
-        return self
 
     def __exit__(self, *_: object) -> None:
         self.stop()

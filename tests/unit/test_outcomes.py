@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import sqlite3
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
@@ -98,5 +100,36 @@ def test_what_is_large_leaves_memory_once_it_is_on_disk(tmp_path: Path) -> None:
         outcomes.add(ended("small"), journalled=False, large_bytes=LARGE_BYTES)
         await journal.know_bundle("t", "another write after those before it")
         assert isinstance(outcomes.find("t", "small"), Invocation)
+
+    with_outcomes(tmp_path, 10, use)
+
+
+def test_what_cannot_be_written_stays_in_memory(tmp_path: Path) -> None:
+    async def settled(journal: Journal) -> None:
+        """Until what was asked for before is written, or is not."""
+        with contextlib.suppress(sqlite3.Error):
+            await journal.know_bundle("t", "a write after those before it")
+
+    async def use(outcomes: Outcomes, journal: Journal, _: Clock) -> None:
+        broken = sqlite3.connect(tmp_path / "journal.sqlite")
+        broken.execute("ALTER TABLE invocations RENAME TO elsewhere")
+        outcomes.add(ended("large"), journalled=False, large_bytes=LARGE_BYTES + 1)
+        outcomes.add(ended("promised"), journalled=True)
+        for index in range(10):
+            outcomes.add(ended(f"id-{index}"), journalled=False)
+        await settled(journal)
+        assert isinstance(outcomes.find("t", "large"), Invocation)
+        assert isinstance(outcomes.find("t", "promised"), Invocation)
+        for index in range(100):
+            outcomes.add(ended(f"more-{index}"), journalled=False)
+            await settled(journal)
+        # Memory has to let go of some.
+        assert outcomes.find("t", "more-99") is not None
+        broken.execute("ALTER TABLE elsewhere RENAME TO invocations")
+        broken.close()
+        assert outcomes.find("t", "large") is None
+        outcomes.add(ended("after"), journalled=True)
+        await settled(journal)
+        assert journal.outcome("t", "after") is not None
 
     with_outcomes(tmp_path, 10, use)

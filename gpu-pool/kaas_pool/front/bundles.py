@@ -29,6 +29,7 @@ from kaas_pool.front.journal import Journal, unwritable
 from kaas_pool.front.supervisor_client import Child, SupervisorClient
 from kaas_pool.plan import private_copies
 from kaas_pool.signature_check import signatures_of
+from kaas_pool.storage import is_full, storage_full
 from kaas_pool.workspace import device_bytes
 
 #: Writing a bundle takes less than this.
@@ -143,11 +144,9 @@ class Bundles:
             await self._journal.know_bundle(tenant, digest)
             self._known.add((tenant, digest))
         except OSError as error:
-            raise PlatformError(
-                "internal",
-                f"the pool cannot keep the bundle: {error.strerror}",
-                hint="is the disk of its state directory full?",
-            ) from error
+            if is_full(error):
+                raise storage_full("the bundle cannot be kept") from error
+            raise PlatformError("internal", f"the pool cannot keep the bundle: {error.strerror}") from error
         except sqlite3.Error as error:
             raise unwritable(error) from error
         finally:

@@ -144,6 +144,10 @@ class Invocations:
             await self._journal.accept(_unfinished(ticket))
         except sqlite3.Error as error:
             ticket.journalled = False
+            if ticket.life.is_final:
+                return
+            # Its client is told that it was not accepted.
+            self._abandon(ticket, "it could not be kept")
             raise unwritable(error) from error
 
     async def renew(self, ticket: Ticket, item: ObjectRange, error: KaasError) -> None:
@@ -160,8 +164,12 @@ class Invocations:
 
     def leave(self, ticket: Ticket) -> None:
         """A request stopped waiting because its client left."""
+        self._abandon(ticket, "the client closed its connection")
+
+    def _abandon(self, ticket: Ticket, why: str) -> None:
+        """Cancel an invocation unless somebody waits for it, or it was promised."""
         if ticket.waiters == 0 and not ticket.journalled:
-            self.dispatcher.cancel(ticket, "the client closed its connection")
+            self.dispatcher.cancel(ticket, why)
 
     def get(self, tenant: str, identifier: str) -> Answer:
         """What is known of an invocation, with its story. Raises `invocation_unknown`."""

@@ -20,6 +20,7 @@ from typing import Any
 
 from kaas.errors import PlatformError
 from kaas.messages import Invocation as Answer
+from kaas_pool.storage import storage_full
 
 #: How long outcomes are kept, in seconds (docs/contracts.md, "HTTP, version 1").
 KEEP_SECONDS = 3600.0
@@ -247,9 +248,10 @@ class Journal:
 
 def unwritable(error: sqlite3.Error) -> PlatformError:
     """What a caller is told whose request needs the journal."""
-    return PlatformError(
-        "internal", f"the pool cannot write its journal: {error}", hint="is the disk of its state directory full?"
-    )
+    # SQLite's own words for SQLITE_FULL; Python has its number from 3.11 on.
+    if "disk is full" in str(error):
+        return storage_full("the journal cannot be written")
+    return PlatformError("internal", f"the pool cannot write its journal: {error}")
 
 
 def _unpin(key: tuple[str, str, str, str]) -> _Statement:

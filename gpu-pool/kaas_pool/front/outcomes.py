@@ -12,6 +12,8 @@ from kaas_pool.front.invocation import Invocation
 from kaas_pool.front.journal import KEEP_SECONDS, Journal, Outcome
 
 _Key = tuple[str, str]
+#: An invocation, when it ended, and whether the journal has it or is about to.
+_Entry = tuple[Invocation, float, bool]
 
 #: How many ended invocations memory holds (some 2 kB each without inline results), and how many go to disk at a time.
 IN_MEMORY = 20_000
@@ -29,8 +31,8 @@ class Outcomes:
         self._journal = journal
         self._limit = in_memory
         self._wall = wall
-        #: Oldest first; each with the time it ended and whether the journal has it.
-        self._recent: OrderedDict[_Key, tuple[Invocation, float, bool]] = OrderedDict()
+        #: Oldest first.
+        self._recent: OrderedDict[_Key, _Entry] = OrderedDict()
         self._has_older = journal.has_outcomes()
         self._spilling = False
 
@@ -44,11 +46,9 @@ class Outcomes:
         key, entry = (life.tenant, life.id), (life, ended, journalled or large)
         self._recent[key] = entry
         if journalled or large:
-            written = self._journal.record([_outcome(life, ended)])
-            written.add_done_callback(_look)
             self._has_older = True
-            if large:
-                written.add_done_callback(lambda _: self._forget(key, entry))
+            written = self._journal.record([_outcome(life, ended)])
+            written.add_done_callback(lambda done: self._written(done, key, entry, forget=large))
         if len(self._recent) > self._limit and not self._spilling:
             self._spill()
 
@@ -69,8 +69,14 @@ class Outcomes:
             self._recent.popitem(last=False)
         await self._journal.forget_before(limit)
 
-    def _forget(self, key: _Key, entry: tuple[Invocation, float, bool]) -> None:
-        if self._recent.get(key) is entry:
+    def _written(self, done: asyncio.Future[None], key: _Key, entry: _Entry, *, forget: bool) -> None:
+        """An entry is on disk, or could not be written, which the journal has told its log: then memory keeps it."""
+        is_failed = done.cancelled() or done.exception() is not None
+        if self._recent.get(key) is not entry:
+            return
+        if is_failed and len(self._recent) <= 2 * self._limit:
+            self._recent[key] = (entry[0], entry[1], False)
+        elif is_failed or forget:
             del self._recent[key]
 
     def _spill(self) -> None:
@@ -79,20 +85,13 @@ class Outcomes:
         self._spilling = True
 
         def on_disk(written: asyncio.Future[None]) -> None:
-            _look(written)
             self._spilling = False
             self._has_older = True
             for key, entry in oldest:
-                self._forget(key, entry)
+                self._written(written, key, entry, forget=True)
 
         outcomes = [_outcome(life, ended) for _, (life, ended, journalled) in oldest if not journalled]
         self._journal.record(outcomes).add_done_callback(on_disk)
-
-
-def _look(written: asyncio.Future[None]) -> None:
-    """Take note of a failed write: the journal has told its log, and nobody else waits."""
-    if not written.cancelled():
-        written.exception()
 
 
 def _outcome(life: Invocation, ended: float) -> Outcome:

@@ -25,6 +25,7 @@ from kaas_pool.frames import Frame, Link, LinkClosed
 from kaas_pool.sandbox import Walls
 from kaas_pool.sandbox.kernel import prctl
 from kaas_pool.spawn import Command, kill_group, spawn
+from kaas_pool.storage import is_full, storage_full
 from kaas_pool.supervisor import commands
 from kaas_pool.supervisor.config import PoolConfig
 from kaas_pool.supervisor.control import Control
@@ -139,7 +140,11 @@ class Supervisor:
             self._refuse(name, failure)
             self._carry_out(self._lifecycle.handle(name, SpawnFailed(str(failure)), self._now()))
             return
-        self._pid_file(name).write_text(f"{pid}\n", "ascii")
+        try:
+            self._pid_file(name).write_text(f"{pid}\n", "ascii")
+        except OSError as failure:
+            # It is for people to look at: a full disk must not end the pool.
+            self._say(f"{name}'s pid file cannot be written: {failure.strerror}")
         self._say(f"{name} started (process {pid})")
         self._carry_out(self._lifecycle.handle(name, Spawned(pid), self._now()))
         if name == "front":
@@ -278,7 +283,10 @@ class Supervisor:
         if worker is None:
             return
         self._clean(worker)
-        error = failure if isinstance(failure, KaasError) else PlatformError("device_unavailable", str(failure))
+        if is_full(failure):
+            error: KaasError = storage_full(f"{name} cannot be started")
+        else:
+            error = failure if isinstance(failure, KaasError) else PlatformError("device_unavailable", str(failure))
         self._answer({"type": "error", "id": worker.request, "error": error.to_json()})
 
     def _answer(self, frame: Frame, descriptors: list[int] | None = None) -> None:
