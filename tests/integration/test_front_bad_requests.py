@@ -254,6 +254,16 @@ def test_a_second_request_that_does_not_become_whole(front: FrontProcess) -> Non
         check_refused(answer_of(sock))
 
 
+@pytest.mark.parametrize("asks", ["GET /healthz/live", "POST /v1/cache/refresh", "CONNECT /healthz/live"])
+def test_an_upgrade_is_declined(front: FrontProcess, asks: str) -> None:
+    upgrade = "Authorization: Bearer alice-token\r\nConnection: upgrade\r\nUpgrade: websocket\r\nContent-Length: 2\r\n"
+    with socket.create_connection(("127.0.0.1", front.port), timeout=PATIENCE) as sock:
+        # In one packet: what follows belongs to the protocol that was asked for, and is no request.
+        sock.sendall(f"{asks} HTTP/1.1\r\nHost: x\r\n{upgrade}\r\n{{}}GET /healthz/live HTTP/1.1\r\n\r\n".encode())
+        status, _ = answer_of(sock)
+        assert status == (404 if asks.startswith("CONNECT") else 200)
+
+
 def test_a_trickle_ends_too(front: FrontProcess) -> None:
     with socket.create_connection(("127.0.0.1", front.port), timeout=0.05) as sock:
         sock.sendall(

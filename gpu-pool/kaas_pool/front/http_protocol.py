@@ -57,6 +57,9 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         """Its head is whole."""
         self._in_head = self._is_first = False
         super().on_headers_complete()
+        if self.parser.should_upgrade():
+            # What follows is not read as HTTP any more, so a next request would wait for its answer in vain.
+            self.cycle.keep_alive = False
 
     def on_message_complete(self) -> None:
         """Its body is whole."""
