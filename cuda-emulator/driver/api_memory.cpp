@@ -76,6 +76,14 @@ KAAS_EXPORT cuMemGetAddressRange_v2(DevicePointer* base, std::size_t* bytes, Dev
     });
 }
 
+// What messages call the allocation that holds this address. Not of the driver API: for whoever knows the names.
+KAAS_EXPORT kaas_emulator_name(DevicePointer address, const char* name) {
+    return guarded([&] {
+        require(name);
+        Context::current().device.memory.rename(address, name);
+    });
+}
+
 // ***** host memory *****
 
 KAAS_EXPORT cuMemHostAlloc(void** result, std::size_t bytes, unsigned flags) {

@@ -35,7 +35,7 @@ int load(Module** result, const void* image, unsigned option_count, const int* o
         std::string explanation;
         std::shared_ptr<const Image> loaded;
         try {
-            loaded = Image::load(image, explanation);
+            loaded = Image::load(image, context.device.memory, explanation);
         } catch (const Error&) {
             log.explain(explanation);
             throw;

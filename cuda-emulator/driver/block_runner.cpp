@@ -34,7 +34,7 @@ std::uint64_t fold(const std::array<Fiber*, warp_size>& fibers, unsigned lanes, 
 
 }  // namespace
 
-const kaas_abi::Runtime BlockRunner::runtime_ = {sync_block, sync_warp, fail, print};
+const kaas_abi::Runtime BlockRunner::runtime_ = {sync_block, sync_warp, fail, print, refuse};
 
 BlockRunner*& current_runner() {
     // In the static part of the thread's storage: the signal handler reads it, and must not allocate.
@@ -369,6 +369,17 @@ void BlockRunner::fail(kaas_abi::Block* block, Failure failure, unsigned thread,
     self.stop_.line = line;
     self.stop_.message = message;
     self.stop(Stop::Kind::failure, static_cast<Result>(failure));
+}
+
+void BlockRunner::refuse(kaas_abi::Block* block, unsigned thread, std::uintptr_t address, std::uint64_t bytes, bool write,
+                         const void* place) {
+    BlockRunner& self = *static_cast<RunningBlock*>(block)->runner;
+    self.stop_.thread = static_cast<int>(thread);
+    self.stop_.address = address;
+    self.stop_.bytes = bytes;
+    self.stop_.write = write;
+    self.stop_.place = place;
+    self.stop(Stop::Kind::access, illegal_address);
 }
 
 }  // namespace kaas

@@ -51,6 +51,8 @@ private:
                                    std::uint64_t value, unsigned lane);
     static void fail(kaas_abi::Block*, kaas_abi::Failure, unsigned thread, const char* file, unsigned line,
                      const char* message);
+    static void refuse(kaas_abi::Block*, unsigned thread, std::uintptr_t address, std::uint64_t bytes, bool write,
+                       const void* place);
 
     Warp& warp_of(unsigned thread) { return warps_[thread / kaas_abi::warp_size]; }
     Fiber* count_current(unsigned thread);

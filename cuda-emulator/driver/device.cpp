@@ -57,7 +57,7 @@ Device::Device(int ordinal, const Settings& settings)
       name(settings.name),
       capability_major(settings.capability_major),
       capability_minor(settings.capability_minor),
-      memory(settings.memory_bytes),
+      memory(settings.memory_bytes, settings.checked),
       engine(settings),
       settings_(settings) {}
 

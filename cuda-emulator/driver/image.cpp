@@ -13,6 +13,7 @@
 #include <iterator>
 
 #include "error.h"
+#include "memory.h"
 
 namespace kaas {
 namespace {
@@ -80,7 +81,8 @@ std::string write_file(const char* bytes, std::size_t size, std::string& explana
 
 }  // namespace
 
-std::shared_ptr<const Image> Image::load(const void* image, std::string& explanation) {
+std::shared_ptr<const Image> Image::load(const void* image, const DeviceMemory& memory,
+                                         std::string& explanation) {
     const char* bytes = static_cast<const char*>(image);
     check_kind(bytes, explanation);
     const std::string path = write_file(bytes, file_bytes(*reinterpret_cast<const Elf64_Ehdr*>(bytes)), explanation);
@@ -95,6 +97,13 @@ std::shared_ptr<const Image> Image::load(const void* image, std::string& explana
         refuse(no_binary_for_gpu, explanation, "The image was compiled for version " + std::to_string(table->version) +
                                                " of the emulator; this is version " + std::to_string(kaas_abi::version) +
                                                ".");
+    const kaas_abi::DeviceMemory checks = memory.checks();
+    if (!table->memory != !checks.accessible)
+        refuse(no_binary_for_gpu, explanation, std::string("The image was compiled ") +
+                                               (table->memory ? "with" : "without") +
+                                               " the checks of KAAS_EMULATOR_CHECKED, and the device runs " +
+                                               (table->memory ? "without" : "with") + " them: compile it again.");
+    if (table->memory) *table->memory = checks;
     for (std::uint32_t index = 0; index < table->kernel_count; ++index) {
         const kaas_abi::Kernel& kernel = table->kernels[index];
         loaded->kernels_.emplace(kernel.name, &kernel);

@@ -15,6 +15,8 @@
 
 namespace kaas {
 
+class DeviceMemory;
+
 class Image {
 public:
     struct Global {
@@ -22,9 +24,10 @@ public:
         std::size_t bytes;
     };
 
-    // Throws Error: no_binary_for_gpu for a cubin or fat binary, invalid_ptx for PTX, invalid_image for anything else
-    // that is not an image of this driver's version. `explanation` then says so in a sentence.
-    static std::shared_ptr<const Image> load(const void* bytes, std::string& explanation);
+    // Throws Error: no_binary_for_gpu for a cubin or fat binary and for an image that was compiled with checks where the
+    // memory has none, or the other way round; invalid_ptx for PTX, invalid_image for anything else that is not an image
+    // of this driver's version. `explanation` then says so in a sentence.
+    static std::shared_ptr<const Image> load(const void* bytes, const DeviceMemory& memory, std::string& explanation);
 
     ~Image();
     Image(const Image&) = delete;

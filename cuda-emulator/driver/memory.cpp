@@ -15,14 +15,29 @@ constexpr std::size_t page = 4096;
 constexpr std::size_t huge_page = std::size_t{2} << 20;
 // From here on a span starts at a huge page's boundary: fewer page faults. Below it that would waste addresses only.
 constexpr std::size_t huge_from = 2 * huge_page;
-// Freed allocations that are remembered for messages.
+// Freed allocations whose addresses stay out of use, so that whoever still uses one is told so.
 constexpr std::size_t most_freed_known = 256;
+// Bytes that one byte of `accessible_` is about.
+constexpr std::size_t granule = 8;
 
 std::size_t round_up(std::size_t value, std::size_t unit) { return (value + unit - 1) / unit * unit; }
 
+std::string count(std::size_t bytes) { return std::to_string(bytes) + (bytes == 1 ? " byte" : " bytes"); }
+
+std::string sized(const DeviceMemory::Allocation& allocation) {
+    const std::string what = allocation.name.empty() ? "a buffer" : "buffer " + allocation.name;
+    return what + " of " + count(allocation.bytes);
+}
+
+// Whether all of an access is past an end, from `inside` bytes of it on, or part of it.
+std::string past_end(std::size_t inside, std::size_t bytes, const std::string& buffer) {
+    if (bytes == 0 || inside == 0) return "just past the end of " + buffer;
+    return std::to_string(bytes - inside) + " of them past the end of " + buffer;
+}
+
 }  // namespace
 
-DeviceMemory::DeviceMemory(std::size_t capacity) : capacity_(capacity) {
+DeviceMemory::DeviceMemory(std::size_t capacity, bool checked) : capacity_(capacity) {
     // Addresses cost nothing, and many of them make reuse late and fragmentation harmless; a process with a limit on
     // its address space gets fewer.
     const std::size_t least = round_up(capacity + capacity / 4, huge_page) + (std::size_t{64} << 20);
@@ -32,13 +47,19 @@ DeviceMemory::DeviceMemory(std::size_t capacity) : capacity_(capacity) {
         base_ = reinterpret_cast<std::uintptr_t>(range);
         free_.emplace(base_ + page, reserved_ - page);
         search_from_ = base_;
-        return;
+        break;
     }
+    if (base_ && checked) {
+        void* map = mmap(nullptr, reserved_ / granule, PROT_READ | PROT_WRITE,
+                         MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+        if (map != MAP_FAILED) accessible_ = static_cast<unsigned char*>(map);
+    }
+    if (base_ && (accessible_ || !checked)) return;
     report("cannot reserve %zu bytes of addresses for the device's memory: %s", least, std::strerror(errno));
     throw Error(out_of_memory);
 }
 
-// A span of `bytes` with at least one inaccessible page behind it.
+// A span of `bytes` with at least one inaccessible page behind it; 0 where none is free.
 std::uintptr_t DeviceMemory::take_span(std::size_t bytes, std::size_t alignment) {
     auto fits = [&](auto candidate) -> std::uintptr_t {
         std::uintptr_t start = round_up(candidate->first, alignment);
@@ -52,7 +73,7 @@ std::uintptr_t DeviceMemory::take_span(std::size_t bytes, std::size_t alignment)
     auto first = free_.lower_bound(search_from_);
     auto candidate = search(first, free_.end());
     if (!start) candidate = search(free_.begin(), first);
-    if (!start) throw Error(out_of_memory);
+    if (!start) return 0;
 
     const std::uintptr_t span_start = candidate->first, span_end = span_start + candidate->second;
     free_.erase(candidate);
@@ -89,7 +110,11 @@ DevicePointer DeviceMemory::allocate(std::size_t bytes, const Context* owner) {
 
     const std::size_t span_bytes = round_up(accounted, page);
     const bool huge = span_bytes >= huge_from;
-    const std::uintptr_t span = take_span(span_bytes, huge ? huge_page : page);
+    std::uintptr_t span;
+    while (!(span = take_span(span_bytes, huge ? huge_page : page))) {
+        require(!freed_.empty(), out_of_memory);
+        forget_oldest_freed();
+    }
     if (mprotect(reinterpret_cast<void*>(span), span_bytes, PROT_READ | PROT_WRITE) != 0) {
         report("cannot map %zu bytes with %zu allocations alive: %s", span_bytes, live_.size(), std::strerror(errno));
         give_span(span, span_bytes);
@@ -98,8 +123,9 @@ DevicePointer DeviceMemory::allocate(std::size_t bytes, const Context* owner) {
     if (huge) madvise(reinterpret_cast<void*>(span), span_bytes, MADV_HUGEPAGE);
     // Against the end of its pages, so that the first 256 bytes beyond it already fault.
     const std::uintptr_t start = span + span_bytes - accounted;
-    live_.emplace(start, Allocation{start, bytes, accounted, span, span_bytes, owner});
+    const auto made = live_.emplace(start, Allocation{start, bytes, accounted, span, span_bytes, owner}).first;
     used_ += accounted;
+    if (accessible_) make_accessible(made->second);
     return start;
 }
 
@@ -107,10 +133,35 @@ void DeviceMemory::unmap(const Allocation& allocation) {
     // Mapping anew over the span drops its pages and its access in one call.
     mmap(reinterpret_cast<void*>(allocation.span), allocation.span_bytes, PROT_NONE,
          MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0);
-    give_span(allocation.span, allocation.span_bytes);
+    if (accessible_) make_inaccessible(allocation);
     used_ -= allocation.accounted;
     freed_.push_front(allocation);
-    if (freed_.size() > most_freed_known) freed_.pop_back();
+    if (freed_.size() > most_freed_known) forget_oldest_freed();
+}
+
+void DeviceMemory::forget_oldest_freed() {
+    give_span(freed_.back().span, freed_.back().span_bytes);
+    freed_.pop_back();
+}
+
+void DeviceMemory::make_accessible(const Allocation& allocation) {
+    unsigned char* first = accessible_ + (allocation.start - base_) / granule;
+    std::memset(first, granule, allocation.bytes / granule);
+    if (allocation.bytes % granule) first[allocation.bytes / granule] = allocation.bytes % granule;
+    std::memset(reinterpret_cast<void*>(allocation.start), poison, allocation.bytes);
+}
+
+void DeviceMemory::make_inaccessible(const Allocation& allocation) {
+    const auto first = reinterpret_cast<std::uintptr_t>(accessible_) + (allocation.start - base_) / granule;
+    const std::uintptr_t end = first + allocation.accounted / granule;
+    std::memset(reinterpret_cast<void*>(first), 0, end - first);
+    // Whole pages of zeros need not stay in memory.
+    const std::uintptr_t first_page = round_up(first, page), end_page = end / page * page;
+    if (first_page < end_page) madvise(reinterpret_cast<void*>(first_page), end_page - first_page, MADV_DONTNEED);
+}
+
+kaas_abi::DeviceMemory DeviceMemory::checks() const {
+    return accessible_ ? kaas_abi::DeviceMemory{base_, reserved_, accessible_} : kaas_abi::DeviceMemory{};
 }
 
 void DeviceMemory::release(DevicePointer address) {
@@ -128,6 +179,12 @@ void DeviceMemory::release_all_of(const Context* owner) {
         unmap(entry.second);
         return true;
     });
+}
+
+void DeviceMemory::rename(DevicePointer address, const std::string& name) {
+    const Allocation allocation = find(address);
+    std::lock_guard lock(mutex_);
+    if (auto found = live_.find(allocation.start); found != live_.end()) found->second.name = name;
 }
 
 bool DeviceMemory::contains(DevicePointer address, std::size_t bytes) const {
@@ -148,12 +205,11 @@ DeviceMemory::Allocation DeviceMemory::find(DevicePointer address) const {
     return allocation;
 }
 
-std::string DeviceMemory::describe(DevicePointer address) const {
+std::string DeviceMemory::describe(DevicePointer address, std::size_t bytes) const {
     std::lock_guard lock(mutex_);
-    auto sized = [](const Allocation& allocation) { return "a buffer of " + std::to_string(allocation.bytes) + " bytes"; };
     for (const Allocation& allocation : freed_)
         if (address - allocation.start < allocation.bytes)
-            return std::to_string(address - allocation.start) + " bytes into " + sized(allocation) + " that was freed";
+            return count(address - allocation.start) + " into " + sized(allocation) + " that was freed";
     if (!in_reserved_range(address)) return "where no memory of the device is";
     const auto after = live_.upper_bound(address);
     const bool has_after = after != live_.end(), has_before = after != live_.begin();
@@ -162,13 +218,13 @@ std::string DeviceMemory::describe(DevicePointer address) const {
     if (has_before) {
         const Allocation& before = std::prev(after)->second;
         const std::uintptr_t offset = address - before.start;
-        if (offset < before.bytes)
-            return std::to_string(offset) + " bytes into " + sized(before);
+        if (offset < before.bytes && bytes <= before.bytes - offset)
+            return count(offset) + " into " + sized(before);
+        if (offset <= before.bytes) return past_end(before.bytes - offset, bytes, sized(before));
         const std::uintptr_t past = offset - before.bytes;
-        if (past == 0) return "just past the end of " + sized(before);
-        if (past <= ahead) return std::to_string(past) + " bytes past the end of " + sized(before);
+        if (past <= ahead) return count(past) + " past the end of " + sized(before);
     }
-    return std::to_string(ahead) + " bytes before the start of " + sized(after->second);
+    return count(ahead) + " before the start of " + sized(after->second);
 }
 
 bool DeviceMemory::in_reserved_range(DevicePointer address) const { return address - base_ < reserved_; }

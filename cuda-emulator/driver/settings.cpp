@@ -55,6 +55,7 @@ Settings read_settings() {
     const char* name = std::getenv("KAAS_EMULATOR_NAME");
     settings.name = name && *name ? name : "KaaS Emulated Device";
     read_capability(settings);
+    settings.checked = read_number("KAAS_EMULATOR_CHECKED", 0, 0, 1) != 0;
     settings.workers = static_cast<unsigned>(read_number("KAAS_EMULATOR_WORKERS", available_processors(), 1, 256));
     constexpr std::size_t week_ms = std::size_t{7} * 24 * 3600 * 1000;
     settings.watchdog_ns =

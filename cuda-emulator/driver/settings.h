@@ -19,6 +19,7 @@ struct Settings {
     std::int64_t watchdog_ns;   // KAAS_EMULATOR_WATCHDOG_MS: a launch that runs longer ends with error 702; 0: never
     Delays delays;              // KAAS_EMULATOR_DELAYS
     std::unique_ptr<Faults> faults;  // KAAS_EMULATOR_FAULTS; null: none
+    bool checked;                    // KAAS_EMULATOR_CHECKED: device memory is checked byte by byte
     unsigned workers;           // KAAS_EMULATOR_WORKERS per device, as many as this process has processors
 };
 

@@ -76,7 +76,7 @@ std::string describe_access(const Stop& stop, const Context& context) {
                     : " " + number(stop.address - stop.shared - stop.shared_bytes) + " bytes past the end of";
         return text + " the block's " + number(stop.shared_bytes) + " bytes of dynamic shared memory";
     }
-    return text + " at address " + hexadecimal(stop.address) + ", " + context.device.memory.describe(stop.address);
+    return text + " at address " + hexadecimal(stop.address) + ", " + context.device.memory.describe(stop.address, stop.bytes);
 }
 
 std::string describe(const Stop& stop, const Launch& launch, const Context& context) {

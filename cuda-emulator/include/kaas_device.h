@@ -50,6 +50,8 @@
 
 #include "kaas_device/simd.h"
 
+#include "kaas_device/checked.h"
+
 #include "kaas_device/launch.h"
 
 #include "shims/assert.h"

@@ -12,7 +12,7 @@
 namespace kaas_abi {
 
 constexpr uint64_t image_magic = 0x31474d495341414bULL;  // "KAASIMG1" in memory
-constexpr uint32_t version = 5;                          // raised with every change of this header
+constexpr uint32_t version = 6;                          // raised with every change of this header
 constexpr unsigned warp_size = 32;
 constexpr unsigned most_threads = 0x7ffffbff;  // along one axis of a grid, so that an int can count them
 
@@ -65,6 +65,16 @@ struct Runtime {
     void (*fail)(Block*, Failure, unsigned thread, const char* file, unsigned line, const char* message);
     // printf: the arguments as C passes them. Answers 0, or -1 where there is no room.
     int (*print)(Block*, const char* format, ...);
+    // Ends the launch because of an access to device memory that is in no buffer. `place` is where the code goes on
+    // after it. Does not return.
+    void (*refuse)(Block*, unsigned thread, uintptr_t address, uint64_t bytes, bool write, const void* place);
+};
+
+// The device's memory, as an image that was compiled with checks sees it. The driver fills it in when it loads the image.
+struct DeviceMemory {
+    uintptr_t start;
+    uint64_t bytes;
+    const uint8_t* accessible;  // for each 8 bytes, how many of them, from the first on, are a buffer's
 };
 
 struct Parameter {
@@ -85,6 +95,7 @@ struct Image {
     uint32_t version;
     uint32_t kernel_count;
     const Kernel* kernels;
+    DeviceMemory* memory;  // null where the image was compiled without checks
 };
 
 // What a kernel takes of a block's resources. The image's section `.kaas.resources` holds one for each of its kernels.

@@ -7,5 +7,6 @@ from __future__ import annotations
 
 from kaas_emulator.errors import CompileFailed, EmulatorError
 from kaas_emulator.library import activate, build, library_path
+from kaas_emulator.settings import checked
 
-__all__ = ["CompileFailed", "EmulatorError", "activate", "build", "library_path"]
+__all__ = ["CompileFailed", "EmulatorError", "activate", "build", "checked", "library_path"]

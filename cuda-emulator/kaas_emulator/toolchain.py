@@ -12,7 +12,7 @@ import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from kaas_emulator import cache, compiler, device_source, messages, resources, sources
+from kaas_emulator import cache, compiler, device_source, messages, resources, settings, sources
 from kaas_emulator.errors import CompileFailed, EmulatorError
 from kaas_emulator.refusals import refusals
 
@@ -33,6 +33,16 @@ _CODE = (
 
 _LINK = ("-shared", "-Wl,-Bsymbolic", "-Wl,-z,now", "-Wl,-z,defs", "-Wl,--as-needed", "-Wl,--build-id=none", "-lm")
 
+#: For the checked mode: every access calls a function of include/kaas_device/checked.h first, and so do copies and
+#: fills, which the compiler must not do by itself for that. Only device memory is looked at, so that what the compiler
+#: could do about the host's (the stack, variables) is off.
+_CHECKS = (
+    "-fsanitize=kernel-address", "--param=asan-instrumentation-with-call-threshold=0", "--param=asan-stack=0",
+    "--param=asan-globals=0", "-fno-sanitize-address-use-after-scope", "-fno-optimize-sibling-calls",
+    "-fno-builtin-memcpy", "-fno-builtin-memmove", "-fno-builtin-memset", "-U_FORTIFY_SOURCE", "-DKAAS_CHECKED",
+)  # fmt: skip
+_CHECKED_CALLS = ("-Wl,--wrap=memcpy", "-Wl,--wrap=memmove", "-Wl,--wrap=memset")
+
 _MESSAGES = (
     "-fno-diagnostics-show-caret", "-fno-show-column", "-fdiagnostics-color=never", "-fmessage-length=0",
     "-fmax-errors=50",
@@ -44,14 +54,29 @@ _DEFINES = ("-D__CUDA_ARCH__=900",)
 _PREFIX = device_source.PREFIX
 
 
-@functools.lru_cache(maxsize=1)
+def _code() -> tuple[str, ...]:
+    return (*_LANGUAGE, *_CODE, *_CHECKS) if settings.checked() else (*_LANGUAGE, *_CODE)
+
+
+def _link() -> tuple[str, ...]:
+    return (*_LINK, *_CHECKED_CALLS) if settings.checked() else _LINK
+
+
 def fingerprint() -> str:
-    """Names what an image depends on besides its source: headers, compiler, flags, the processor's instructions."""
+    """Names what an image depends on besides its source: headers, compiler, flags, the processor's instructions.
+
+    Raises EmulatorError.
+    """
+    return _fingerprint((*_code(), *_link(), *_DEFINES))
+
+
+@functools.lru_cache(maxsize=2)
+def _fingerprint(flags: tuple[str, ...]) -> str:
     return sources.digest(
         [sources.include_directory()],
         compiler.version(),
         compiler.instruction_set(),
-        " ".join((*_LANGUAGE, *_CODE, *_LINK, *_DEFINES)),
+        " ".join(flags),
         *(hashlib.sha256(Path(str(one.__file__)).read_bytes()).hexdigest() for one in (device_source, resources)),
     )
 
@@ -71,7 +96,7 @@ def build_prefix() -> Path:
     def build(directory: Path) -> None:
         header = directory / _PREFIX
         header.write_text(f'#include "{sources.include_directory() / _PREFIX}"\n')
-        command = [compiler.compiler(), *_LANGUAGE, *_CODE, *_DEFINES, *_system_includes(), "-x", "c++-header", _PREFIX]
+        command = [compiler.compiler(), *_code(), *_DEFINES, *_system_includes(), "-x", "c++-header", _PREFIX]
         done = compiler.run([*command, "-o", f"{_PREFIX}.gch"], directory)
         if done.returncode:
             raise EmulatorError(f"the device language does not compile:\n{done.stderr}")
@@ -95,7 +120,7 @@ def _relative(path: Path, workdir: Path) -> str:
 
 def _preprocess(source: Path, includes: Sequence[Path], defines: Mapping[str, str], workdir: Path) -> tuple[str, str]:
     name = _relative(source, workdir)
-    command = [compiler.compiler(), *_LANGUAGE, *_CODE, *_DEFINES, *_MESSAGES, "-E", "-fpch-preprocess"]
+    command = [compiler.compiler(), *_code(), *_DEFINES, *_MESSAGES, "-E", "-fpch-preprocess"]
     command += ["-include", str(_prefix())]
     command += [f"-I{_relative(directory, workdir)}" for directory in includes]
     command += [f"-D{key}={value}" for key, value in defines.items()]
@@ -139,7 +164,7 @@ def compile_image(
     host_source, assembly, image = (workdir / f"kaas-image.{ending}" for ending in ("ii", "s", "so"))
     try:
         host_source.write_text(prefix + device_source.to_host_source(text, kernels), "utf-8", errors="surrogateescape")
-        command = [compiler.compiler(), *_LANGUAGE, *_CODE, *_MESSAGES, "-fpreprocessed", "-x", "c++", host_source.name]
+        command = [compiler.compiler(), *_code(), *_MESSAGES, "-fpreprocessed", "-x", "c++", host_source.name]
         _run([*command, "-S", "-o", assembly.name], workdir)
         found = resources.read(assembly.read_text("utf-8", errors="replace"), len(kernels))
         too_much = resources.over_limit(kernels, found)
@@ -147,7 +172,7 @@ def compile_image(
             raise CompileFailed(too_much)
         with assembly.open("a") as file:
             file.write(resources.section(found))
-        _run([compiler.compiler(), assembly.name, *_LINK, "-o", image.name], workdir)
+        _run([compiler.compiler(), assembly.name, *_link(), "-o", image.name], workdir)
         return image.read_bytes()
     finally:
         for path in (host_source, assembly, image):

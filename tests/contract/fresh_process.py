@@ -1,11 +1,13 @@
 """Programs that must run in a process of their own: what they do to the device may not be undone.
 
-Each function below is one program. It prints one JSON value, which `run` answers.
+Each function below is one program; `module.function` names one in another file. It prints one JSON value, which `run`
+answers.
 """
 
 from __future__ import annotations
 
 import ctypes
+import importlib
 import json
 import os
 import subprocess
@@ -45,7 +47,7 @@ def start(program: str, *arguments: object, **environment: str) -> subprocess.Po
     )
 
 
-def _status(cuda: Any, call: Any) -> str:
+def status_of(cuda: Any, call: Any) -> str:
     try:
         call()
     except cuda.Error as error:
@@ -64,13 +66,13 @@ def fault(kernel: str, threads: int, shared: int, values: list[int | None]) -> d
         arguments: list[Any] = [buffer if value is None else _argument(value) for value in values]
         function(*arguments, block=(threads, 1, 1), shared=shared, stream=stream)
         return {
-            "synchronize": _status(cuda, stream.synchronize),
-            "query": _status(cuda, stream.is_done),
-            "copy": _status(cuda, lambda: cuda.memcpy_dtoh(np.empty(4, np.uint8), buffer)),
-            "record": _status(cuda, lambda: event.record(stream)),
-            "launch": _status(cuda, lambda: function(*arguments, block=(threads, 1, 1), shared=shared)),
-            "allocate": _status(cuda, lambda: cuda.mem_alloc(16)),
-            "context": _status(cuda, context.synchronize),
+            "synchronize": status_of(cuda, stream.synchronize),
+            "query": status_of(cuda, stream.is_done),
+            "copy": status_of(cuda, lambda: cuda.memcpy_dtoh(np.empty(4, np.uint8), buffer)),
+            "record": status_of(cuda, lambda: event.record(stream)),
+            "launch": status_of(cuda, lambda: function(*arguments, block=(threads, 1, 1), shared=shared)),
+            "allocate": status_of(cuda, lambda: cuda.mem_alloc(16)),
+            "context": status_of(cuda, context.synchronize),
         }
     finally:
         context.pop()
@@ -102,7 +104,7 @@ def explain(kernel: str, threads: int, shared: int, values: list[int | None]) ->
         cuda.memset_d8(buffer, 0, 4096)
         arguments: list[Any] = [buffer if value is None else _argument(value) for value in values]
         Module("control")[kernel](*arguments, block=(threads, 1, 1), shared=shared)
-        assert _status(cuda, context.synchronize) != "ok"
+        assert status_of(cuda, context.synchronize) != "ok"
         told = last_fault()
     finally:
         context.pop()
@@ -153,7 +155,7 @@ def operate(steps: list[str]) -> list[tuple[str, float]]:
         contexts[0].synchronize()
         for step in steps:
             begun = time.monotonic()
-            status = _status(cuda, does[step])
+            status = status_of(cuda, does[step])
             answers.append((status, time.monotonic() - begun))
         return [*answers, (last_fault(), 0)]
     finally:
@@ -168,7 +170,7 @@ def allocations(count: int) -> list[str]:
     try:
         address = ctypes.c_uint64()
         call = partial(_call, "cuMemAlloc_v2", ctypes.byref(address), ctypes.c_size_t(16))
-        return [_status(cuda, call) for _ in range(count)]
+        return [status_of(cuda, call) for _ in range(count)]
     finally:
         context.pop()
 
@@ -183,7 +185,7 @@ def stalled() -> tuple[str, int]:
         copying, computing = cuda.Stream(1), cuda.Stream(1)
         cuda.memcpy_dtoh_async(host, buffer, copying)
         Module("control")["set"](buffer, np.int32(1), block=(1, 1, 1), stream=computing)
-        return _status(cuda, context.synchronize), int(host[0])
+        return status_of(cuda, context.synchronize), int(host[0])
     finally:
         context.pop()
 
@@ -238,7 +240,7 @@ def recover() -> list[Any]:
     broken = cuda.Device(0).make_context()
     try:
         Module("control")["set"](np.uintp(0), np.int32(1), block=(1, 1, 1))
-        status = _status(cuda, broken.synchronize)
+        status = status_of(cuda, broken.synchronize)
     finally:
         broken.pop()
         broken.detach()
@@ -281,7 +283,7 @@ def fork() -> str:
         reading, writing = os.pipe()
         child = os.fork()
         if child == 0:
-            os.write(writing, _status(cuda, lambda: cuda.mem_alloc(16)).encode())
+            os.write(writing, status_of(cuda, lambda: cuda.mem_alloc(16)).encode())
             os._exit(0)
         os.waitpid(child, 0)
         return os.read(reading, 1000).decode()
@@ -290,5 +292,7 @@ def fork() -> str:
 
 
 if __name__ == "__main__":
-    answer = globals()[sys.argv[1]](*json.loads(sys.argv[2]))
+    place, _, name = sys.argv[1].rpartition(".")
+    program = getattr(importlib.import_module(place), name) if place else globals()[name]
+    answer = program(*json.loads(sys.argv[2]))
     print(json.dumps(answer), flush=True)

@@ -1,4 +1,6 @@
-"""docs/emulator.md against the code: the driver's functions, and one line of every function of the device language."""
+"""docs/emulator.md against the code: the driver's functions, and one line of every function of the device language; and
+cuda-emulator/README.md: the variables, faults and delays.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,9 @@ from kaas_emulator import CompileFailed, toolchain
 from kaas_pool.compiler import nvrtc
 
 PAGE = Path(__file__).parents[2] / "docs" / "emulator.md"
-UNSUPPORTED = Path(kaas_emulator.__file__).parents[1] / "driver" / "api_unsupported.cpp"
+EMULATOR = Path(kaas_emulator.__file__).parents[1]
+UNSUPPORTED = EMULATOR / "driver" / "api_unsupported.cpp"
+README = EMULATOR / "README.md"
 HEAD = """\
 #include <cooperative_groups.h>
 #include <cooperative_groups/memcpy_async.h>
@@ -30,11 +34,11 @@ const auto block = cg::this_thread_block(); const auto tile = cg::tiled_partitio
 FIRST_LINE = HEAD.count("\n") + 1
 
 
-def section(title: str, level: int = 2) -> str:
+def section(title: str, level: int = 2, page: Path = PAGE) -> str:
     """The text below a heading, up to the next of its level."""
     mark = "#" * level
-    found = re.search(rf"^{mark} {re.escape(title)}$(.*?)(?=^#{{1,{level}}} |\Z)", PAGE.read_text(), re.M | re.S)
-    assert found, f"docs/emulator.md has no heading {title!r}"
+    found = re.search(rf"^{mark} {re.escape(title)}$(.*?)(?=^#{{1,{level}}} |\Z)", page.read_text(), re.M | re.S)
+    assert found, f"{page.name} has no heading {title!r}"
     return found[1]
 
 
@@ -113,3 +117,35 @@ def test_a_line_that_is_wrong_would_be_found(tmp_path: Path) -> None:
     path.write_text(source().removesuffix("}\n") + "{ __absent(i); }\n}\n")
     with pytest.raises(CompileFailed, match=f"every.cu:{FIRST_LINE + len(lines())}: error: '__absent'"):
         toolchain.compile_image(path, ["every"], includes=[], defines={}, workdir=tmp_path)
+
+
+# ***** cuda-emulator/README.md *****
+
+
+def code() -> str:
+    """All the sources that read the environment, but for their comments."""
+    paths = [*sorted((EMULATOR / "driver").glob("*.cpp")), *sorted((EMULATOR / "kaas_emulator").glob("*.py"))]
+    text = "\n".join(path.read_text() for path in paths)
+    return re.sub(r"^\s*(//|#).*$", "", text, flags=re.MULTILINE)
+
+
+def first_column(text: str) -> set[str]:
+    return set(re.findall(r"^\| `([^`]+)` \|", text, re.MULTILINE))
+
+
+def test_every_variable_that_is_read_is_in_the_readme() -> None:
+    read = set(re.findall(r'"(KAAS_[A-Z_]+)"', code()))
+    assert len(read) > 10
+    assert first_column(section("Use", page=README)) == read
+
+
+def test_every_fault_and_delay_is_in_the_readme() -> None:
+    source = (EMULATOR / "driver" / "inject.cpp").read_text()
+    delays, _, rest = source.partition("Faults::read()")
+    faults = set(re.findall(r'\{"([a-z-]+)", Kind::', rest))
+    assert len(faults) > 5
+    assert first_column(section("Faults to order", page=README)) == faults
+    named = set(re.findall(r'\{"([a-z-]+)", \{"for"', delays))
+    described = section("Delays to order", page=README).rpartition("    KAAS_EMULATOR_DELAYS")[2].partition("\n")[2]
+    assert set(re.findall(r"`([a-z-]+)`", described)) - {"for", "rate"} == named
+    assert len(named) == 5

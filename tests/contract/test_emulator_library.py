@@ -66,6 +66,7 @@ def test_nothing_but_the_api_is_exported() -> None:
     assert {name for name in exported if not name.startswith("cu")} == {
         "kaas_emulator_version",
         "kaas_emulator_last_fault",
+        "kaas_emulator_name",
     }
 
 

@@ -101,7 +101,7 @@ constexpr kaas_abi::Kernel describe(const char* name) {
 
 template <uint32_t Count>
 constexpr kaas_abi::Image image(const kaas_abi::Kernel (&kernels)[Count]) {
-    return {kaas_abi::image_magic, kaas_abi::version, Count, kernels};
+    return {kaas_abi::image_magic, kaas_abi::version, Count, kernels, device_memory};
 }
 
 // The most threads of a block, from what __launch_bounds__ is given; the others of its numbers only advise.

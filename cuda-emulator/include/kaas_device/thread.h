@@ -7,11 +7,18 @@ namespace kaas_device {
 // They are single variables of internal linkage whose address is never taken: the compiler then sees from the start that
 // no pointer of a kernel can alias them, and can vectorise the loop over a block's threads. As members of one structure
 // it sees that too late (GCC 12).
-static thread_local unsigned thread_x, thread_y, thread_z;
+#ifdef KAAS_CHECKED
+// Of the calls that check an access the compiler believes that they look at no variable of this file; these they do.
+#define KAAS_LOOKED_AT volatile
+#else
+#define KAAS_LOOKED_AT
+#endif
+static thread_local KAAS_LOOKED_AT unsigned thread_x, thread_y, thread_z;
 static thread_local unsigned index_x, index_y, index_z;
-static thread_local unsigned block_x, block_y, block_z;
+static thread_local KAAS_LOOKED_AT unsigned block_x, block_y, block_z;
 static thread_local unsigned grid_x, grid_y, grid_z;
-static thread_local kaas_abi::Block* running;
+static thread_local kaas_abi::Block* KAAS_LOOKED_AT running;
+#undef KAAS_LOOKED_AT
 static thread_local bool waited;  // this thread called the driver, so another fibre has the threads after it
 
 static inline uint3 thread_index() { return {thread_x, thread_y, thread_z}; }
