@@ -79,8 +79,21 @@ class Section:
                 "unknown_key",
                 f"{shorten(key)} is no key of {self.what}",
                 where=self.where(key),
-                hint=_glued(key, names) or advise(key, names, "known keys"),
+                hint=_glued(key, names) or self._cut_text(key) or advise(key, names, "known keys"),
             )
+
+    def _cut_text(self, key: str) -> str | None:
+        """Of `{description: one, two}`, in which YAML takes `two` for a key without a value."""
+        names = list(self.entries)
+        before = next(
+            (name for name in reversed(names[: names.index(key)]) if self.entries[name].value is not None), ""
+        )
+        text, rest = self.entries.get(before), self.entries[key]
+        if text is None or not isinstance(text.value, str) or rest.value is not None or rest.line != text.line:
+            return None
+        if before != "description" and " " not in key:
+            return None
+        return f'YAML ends a text at the comma: put all of it in quotes, {before}: "{text.value[:80]}, ..."'
 
     def not_yet(self, key: str, feature: str) -> AuthorError:
         """The error for a feature of version 1 that this release does not run."""

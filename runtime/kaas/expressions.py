@@ -140,7 +140,7 @@ FUNCTIONS: Mapping[str, tuple[int, int, Callable[..., Number]]] = {
 
 
 _BOUNDED = "give other arguments, or keep the expression in bounds with min and max"
-_WHOLE = "`//` and ceil_div give whole numbers, `/` does not"
+_WHOLE = "give values for which it is one, or round: `//` and ceil_div do, `/`, log2 and sqrt may give fractions"
 
 _DIVISIONS = frozenset({_BINARY["/"][1], _BINARY["//"][1], _BINARY["%"][1], _ceil_div})
 

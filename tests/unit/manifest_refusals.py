@@ -42,6 +42,9 @@ BROKEN = [
     ("flag: {", "float32: {", "name_reserved", "8 params.float32", "function", "another name"),
     ("flag: {", "1flag: {", "manifest_invalid", "8 params.1flag", "cannot name a parameter", "a letter"),
     ("flag: {", "x: {", "name_duplicate", "11 buffers.x", "already defined at kaas.yaml:8 params.x", "one set"),
+    ("description: a factor", "description: a size, a power of two", "unknown_key", "5 params.a.a power of two", "is no key of", 'in quotes, description: "a size, ..."'),
+    ("description: a factor", "description: small, big", "unknown_key", "5 params.a.big", "is no key of", 'in quotes, description: "small, ..."'),
+    ("type: int32, default: 3", "type: int32, defalt", "unknown_key", "6 params.iters.defalt", "is no key of", "did you mean 'default'?"),
     # Buffers
     ("io: in,", "io: inn,", "manifest_invalid", "11 buffers.x.io", "'inn' is no direction", "'in'"),
     ("io: in,", "io:in,", "unknown_key", "11 buffers.x.io:in", "'io:in' is no key", "a space after the colon: io: in"),

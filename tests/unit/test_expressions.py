@@ -128,6 +128,7 @@ def test_what_does_not_parse(text: str, part: str, hint: str | None) -> None:
         ("int8(n)", "cannot become int8: 1000 is outside int8 (-128 to 127)"),
         ("uint32(0 - n)", "outside uint32"),
         ("int32(d / 3)", "not a whole number"),
+        ("int32(log2(n))", "cannot become int32: 9.965784284662087 is not a whole number"),
         ("float16(n * n)", "too large for float16"),
     ],
 )
@@ -137,7 +138,7 @@ def test_what_leaves_the_range(text: str, part: str) -> None:
     assert caught.value.code == "expression_range"
     assert part in caught.value.message
     assert text in caught.value.message
-    assert ("ceil_div" if "whole number" in part else "min and max") in (caught.value.hint or "")
+    assert ("`/`, log2 and sqrt" if "whole number" in part else "min and max") in (caught.value.hint or "")
 
 
 def test_a_missing_name_is_named() -> None:

@@ -89,6 +89,25 @@ CASES: dict[str, tuple[str, list[tuple[str, str, str]]]] = {
         action(loop("times: 9", launch("add", "t, z, int32(n)"), launch("add", "x, t, int32(n)")), buffers=T),
         [("warning undefined graph[0].repeat.steps[0].args", "reads t before any step", "zero: true")],
     ),
+    "temp that a loop without rounds leaves undefined": (
+        action(graph(loop("times: a", launch("add", "x, t, int32(n)")), "- copy: {from: t, to: z}"),
+               params="a: {type: int32, default: 0}", buffers=T),
+        [
+            ("note idle-loop graph[0].repeat.times", "'a' is 0 (with a = 0)", "check the default"),
+            ("warning idle-loop graph[0].repeat", "no step in the loop reads what", "without repeat"),
+            ("warning undefined graph[1].copy", "reads t before any step has written it (with a = 0)", "zero: true"),
+        ],
+    ),
+    "temp that a loop with rounds defines": (
+        action(graph(loop("times: a, as: k", launch("add", "x, t, int32(k)")), "- copy: {from: t, to: z}"),
+               params="a: {type: int32, default: 1}", buffers=T),
+        [],
+    ),
+    "temp that a loop of unknown rounds defines": (
+        action(graph(loop("times: a, as: k", launch("add", "x, t, int32(k)")), "- copy: {from: t, to: z}"),
+               params="a: {type: int32}", buffers=T),
+        [],
+    ),
     "until on what nothing has written": (
         action(graph(loop("times: 9, until: {buffer: t, below: 1}", SCALE_Z), ADD), buffers=T).replace(
             "shape: [n]}\n  t:", "shape: [n], zero: true}\n  t:"),
@@ -140,6 +159,11 @@ CASES: dict[str, tuple[str, list[tuple[str, str, str]]]] = {
     "loop that a default keeps from running": (
         action(graph(ADD, loop("times: a", SCALE_Z)), params="a: {type: int32, default: 0}"),
         [("note idle-loop graph[1].repeat.times", "'a' is 0 (with a = 0)", "check the default")],
+    ),
+    "loop that only some sizes keep from running": (
+        action(graph(ADD, loop("times: log2(a) % 2", SCALE_Z), loop("times: odd", SCALE_Z)),
+               params="a: {type: int32, default: 4}", let="odd: log2(a) % 2"),
+        [],
     ),
     "loop whose rounds are alike": (
         action(loop("times: 9", ADD)),
@@ -291,6 +315,12 @@ def test_more_is_found_with_sizes() -> None:
     assert found_in(rows) == []
     (finding,) = found_in(rows, shapes={"x": (70000,)})
     assert described(finding) == "error launch-limits graph[0].grid"
+
+    looped = action(graph(loop("times: a", "- fill: {buffer: t, value: 1}"), "- copy: {from: t, to: z}"),
+                    params="a: {type: int32}", buffers=T)  # fmt: skip
+    assert "undefined" not in [one.rule for one in found_in(looped, shapes={"x": (100,)}, a=1)]
+    (finding,) = [one for one in found_in(looped, shapes={"x": (100,)}, a=0) if one.rule == "undefined"]
+    assert finding.what == "the copy from t to z (line 11) reads t before any step has written it (with a = 0)"
 
     free = action(launch("free", "x, z"))
     assert [one.severity for one in found_in(free, shapes={"x": (100,)})] == ["note"]

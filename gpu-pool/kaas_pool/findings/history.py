@@ -6,7 +6,7 @@ where it began, and every step has met what the round before it left.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from kaas.graph import RepeatStep, Step
@@ -67,15 +67,16 @@ class History:
     lost: list[Lost] = field(default_factory=list)
 
     @staticmethod
-    def follow(manifest: Manifest, touches: Mapping[int, Touch]) -> History:
-        """Follow the steps of a manifest."""
-        return _Follower(manifest, touches).history()
+    def follow(manifest: Manifest, touches: Mapping[int, Touch], idle: Collection[RepeatStep] = ()) -> History:
+        """Follow the steps of a manifest, without those inside the loops that are `idle`."""
+        return _Follower(manifest, touches, frozenset(map(id, idle))).history()
 
 
 class _Follower:
-    def __init__(self, manifest: Manifest, touches: Mapping[int, Touch]) -> None:
+    def __init__(self, manifest: Manifest, touches: Mapping[int, Touch], idle: frozenset[int]) -> None:
         self._manifest = manifest
         self._touches = touches
+        self._idle = idle
         self._storage = {name: name for name in manifest.buffers}
         self._cells: dict[str, _Cell] = {}
         self._first: dict[str, Data] = {}
@@ -129,6 +130,8 @@ class _Follower:
         rounds = _ROUNDS if depth < _DEEP else 2
         if loop.times.constant is not None:
             rounds = min(rounds, int(loop.times.constant))
+        if id(loop) in self._idle:
+            rounds = 0
         for _ in range(rounds):
             self._sequence(loop.steps, depth + 1)
             if loop.until is not None:

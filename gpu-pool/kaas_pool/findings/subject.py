@@ -178,6 +178,16 @@ class Subject:
         """What happens to the data of each buffer from the first step to the last."""
         return History.follow(self.manifest, self.touches)
 
+    @cached_property
+    def idle(self) -> Sequence[RepeatStep]:
+        """The loops that have no round with the values that are known: those given, else the defaults."""
+        return [step for step, _ in self.placed if isinstance(step, RepeatStep) and whole(step.times, self.names) == 0]
+
+    @cached_property
+    def history_of_known(self) -> History:
+        """The history of a call with the values that are known: without the loops that are then idle."""
+        return History.follow(self.manifest, self.touches, self.idle) if self.idle else self.history
+
 
 def number(expression: Expression, names: Environment) -> Number | None:
     """The value of an expression, if all its names are known and it has one."""

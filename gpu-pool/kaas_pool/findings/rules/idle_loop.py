@@ -53,7 +53,8 @@ def _times(subject: Subject, loop: RepeatStep, loops: tuple[RepeatStep, ...]) ->
         yield warning(
             loop.times.where, "times is 0", "no step of the loop ever runs", "give a number of rounds, or remove it"
         )
-    elif loop.times.constant is None:
+    elif loop.times.is_name and loop.times.names <= subject.manifest.params.keys():
+        # What is computed from sizes may well be 0 for some: so a step is made to depend on them.
         rounds = [whole(loop.times, names) for names in subject.environments(loops)]
         if rounds and all(count == 0 for count in rounds):
             given = subject.given([loop.times], subject.environments(loops)[0])

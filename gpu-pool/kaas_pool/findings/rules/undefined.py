@@ -11,9 +11,12 @@ from kaas_pool.findings.words import called
 
 
 def find(subject: Subject) -> Iterator[Finding]:
-    """The first step that reads each such buffer."""
+    """The first step that reads each such buffer, in any call or with the values that are known."""
     told: set[str] = set()
-    for step, name in subject.history.undefined:
+    found = [(step, name, "") for step, name in subject.history.undefined]
+    known = subject.given([loop.times for loop in subject.idle], subject.names)
+    found += [(step, name, known) for step, name in subject.history_of_known.undefined]
+    for step, name, given in found:
         if name in told:
             continue
         told.add(name)
@@ -25,7 +28,7 @@ def find(subject: Subject) -> Iterator[Finding]:
         buffer = subject.manifest.buffers[name]
         yield warning(
             where,
-            f"{called(step)} reads {name} before any step has written it",
+            f"{called(step)} reads {name} before any step has written it{given}",
             f"the contents of {buffer.io} buffers are undefined at the start, and differ from call to call",
             f"write {name} in an earlier step, or declare it with zero: true",
         )
