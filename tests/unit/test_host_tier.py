@@ -283,6 +283,31 @@ def test_spares_go_before_cached_inputs() -> None:
     assert host.idle_bytes == PAGE_BYTES
 
 
+def test_loads_and_results_that_take_turns_keep_each_others_spares() -> None:
+    host = tier(pages=3)
+    for number in range(1, 9):
+        load(host, Request(1, 2 * number), f"k{number}")
+        host.loaded(f"boot-{2 * number - 1}")
+        host.release(1, [f"boot-{2 * number - 1}"])
+        result(host, Request(1, 2 * number + 1))
+        host.release(1, [f"boot-{2 * number}"])
+    # Fresh memory was made for the first two inputs and the first result only.
+    assert host.counts.reused == 13
+    assert (host.idle_bytes, host.spare_bytes) == (2 * PAGE_BYTES, PAGE_BYTES)
+
+
+def test_a_spare_that_nothing_has_used_since_the_cached_inputs_goes_first() -> None:
+    host = tier(pages=3)
+    result(host, ONE)
+    host.release(1, ["boot-1"])
+    for number, key in ((2, "a"), (3, "b")):
+        load(host, Request(1, number), key)
+        host.loaded(f"boot-{number}")
+        host.release(1, [f"boot-{number}"])
+    assert load(host, Request(1, 4), "c")[0] == Free("boot-1")
+    assert host.idle_bytes == 2 * PAGE_BYTES
+
+
 def test_what_may_still_be_mapped_does_not_serve_again() -> None:
     host = tier(pages=9)
     load(host, ONE, "a")

@@ -133,6 +133,8 @@ class _Segment:
     holds: int = 0
     #: Somebody who holds no lease may still read or write the memory: it must not serve for anything else.
     may_be_mapped: bool = False
+    #: The number of this end of use among all; 0 before.
+    since: int = 0
 
     @property
     def in_use(self) -> bool:
@@ -168,6 +170,7 @@ class HostTier:
         self._boot = boot
         self._created = 0
         self._with_memory = 0
+        self._ends = 0
         self._idle_bytes = 0
         self._spares = Spares()
         self._segments: dict[str, _Segment] = {}
@@ -343,7 +346,7 @@ class HostTier:
                     self.used_bytes += segment.charge
                     self._with_memory += 1
                     break
-                decisions += self._make_room()
+                decisions += self._make_room(segment)
             del self._queue[segment.name]
             if spare is not None:
                 self.counts.reused += 1
@@ -365,12 +368,22 @@ class HostTier:
             and self._with_memory - len(self._idle) - len(self._spares) < self.max_segments
         )
 
-    def _make_room(self) -> list[Decision]:
-        """Give up what serves least: a spare, else the cached input that is unused for longest."""
-        if self._spares:
+    def _make_room(self, wanted: _Segment) -> list[Decision]:
+        """Give up what serves least: a spare, else the cached input that is unused for longest.
+
+        That input goes before spares that were in use since, if its memory serves at once. Otherwise loads and results
+        that take turns in a full tier would give up each other's spares, and touch fresh pages every time.
+        """
+        oldest = next(iter(self._idle.values()), None)
+        if self._spares and not (oldest and self._serves(oldest, wanted) and oldest.since < self._spares.oldest.since):
             return self._drop(self._spares.drop_oldest())
+        assert oldest is not None
         self.counts.evictions += 1
-        return self._free(next(iter(self._idle.values())))
+        return self._free(oldest)
+
+    @staticmethod
+    def _serves(idle: _Segment, wanted: _Segment) -> bool:
+        return not idle.may_be_mapped and _spare(idle).serves(wanted.domain, wanted.item is None, wanted.charge)
 
     def _start(self, segment: _Segment) -> list[Decision]:
         assert segment.item is not None
@@ -414,7 +427,12 @@ class HostTier:
         if self._idle.pop(segment.name, None) is not None:
             self._idle_bytes -= segment.charge
 
+    def _end_use(self, segment: _Segment) -> None:
+        self._ends += 1
+        segment.since = self._ends
+
     def _make_idle(self, segment: _Segment) -> None:
+        self._end_use(segment)
         self._idle[segment.name] = segment
         self._idle_bytes += segment.charge
 
@@ -424,6 +442,7 @@ class HostTier:
         if segment.in_use:
             return []
         if segment.item is None:
+            self._end_use(segment)
             return self._free(segment)
         self._make_idle(segment)
         return []
@@ -432,7 +451,7 @@ class HostTier:
         if self._idle.pop(segment.name, None) is not None:
             self._idle_bytes -= segment.charge
         self._forget(segment)
-        spare = Spare(segment.name, segment.domain, segment.item is None, segment.charge)
+        spare = _spare(segment)
         if segment.may_be_mapped or not keep:
             return self._drop(spare)
         self._spares.add(spare)
@@ -472,6 +491,10 @@ class HostTier:
             assert segment.item is not None or segment.state in ("queued", "ready")
         if self._queue:
             assert not self._can_fit(next(iter(self._queue.values())).charge)
+
+
+def _spare(segment: _Segment) -> Spare:
+    return Spare(segment.name, segment.domain, segment.item is None, segment.charge, segment.since)
 
 
 _STAGES: dict[State, str] = {

@@ -14,16 +14,25 @@ _SLACK = 1 / 4
 
 
 class Spare(NamedTuple):
-    """The memory of a former segment. Inputs are sealed against writing, so only the mover can fill one again."""
+    """The memory of a former segment. Inputs are sealed against writing, so only the mover can fill one again.
+
+    `since` orders spares and cached inputs by when their use ended.
+    """
 
     segment: str
     domain: str
     is_result: bool
     charge: int
+    since: int
+
+    def serves(self, domain: str, is_result: bool, charge: int) -> bool:
+        """Whether it can be the memory of a segment of `charge` bytes."""
+        same = self.domain == domain and self.is_result == is_result
+        return same and charge <= self.charge <= charge + charge * _SLACK
 
 
 class Spares:
-    """Spares, the one longest unused first; `bytes` is the sum of their charges."""
+    """Spares, the one longest kept first; `bytes` is the sum of their charges."""
 
     def __init__(self) -> None:
         self.bytes = 0
@@ -39,18 +48,17 @@ class Spares:
 
     def take(self, domain: str, is_result: bool, charge: int) -> Spare | None:
         """The smallest that serves a segment of `charge` bytes, which is then no spare any more."""
-        fitting = [
-            spare
-            for spare in self._spares.values()
-            if spare.domain == domain
-            and spare.is_result == is_result
-            and charge <= spare.charge <= charge + charge * _SLACK
-        ]
+        fitting = [spare for spare in self._spares.values() if spare.serves(domain, is_result, charge)]
         return self._remove(min(fitting, key=lambda spare: spare.charge)) if fitting else None
 
+    @property
+    def oldest(self) -> Spare:
+        """The one that is kept for longest; there must be one."""
+        return next(iter(self._spares.values()))
+
     def drop_oldest(self) -> Spare:
-        """Give up the one that is unused for longest; there must be one."""
-        return self._remove(next(iter(self._spares.values())))
+        """Give that one up."""
+        return self._remove(self.oldest)
 
     def drop_domain(self, domain: str) -> list[Spare]:
         """Give up all of a domain."""
