@@ -10,6 +10,8 @@ import json
 import re
 from typing import Any
 
+from manifest_cases import FULL
+
 from kaas import messages
 from kaas._sections import RESERVED
 from kaas.archive import MAX_BYTES, read_archive
@@ -20,6 +22,8 @@ from kaas.expressions import HIGH, LOW, Expression
 from kaas.formats import npy, safetensors
 from kaas.manifest import Manifest
 from kaas.references import Reference, output_reference
+from kaas_pool.frames import INLINE_BYTES, Link, LinkClosed
+from kaas_pool.front.executor_frames import check_frame
 from kaas_pool.front.pins import object_id_of
 from kaas_pool.front.requests import MAX_DEPTH, parse_json
 
@@ -27,6 +31,8 @@ VALUE = "value"
 
 #: An error does not give back all that it was given.
 MAX_MESSAGE = 1500
+
+_FULL = Manifest.parse(FULL)
 
 _PLACE = re.compile(r"kaas\.yaml(?::(\d+)(?::\d+)?( .+)?)?", re.DOTALL)
 
@@ -181,6 +187,28 @@ def check_request(data: bytes) -> str:
         return check_error(error)
     assert _depth(body.arguments) <= MAX_DEPTH
     assert messages.InvocationRequest.from_json(json.loads(json.dumps(body.to_json()))) == body
+    return VALUE
+
+
+def check_call_body(data: bytes) -> str:
+    """JSON as the arguments of an action that has every feature."""
+    try:
+        arguments = parse_json(data)
+    except CallerError as error:
+        return check_error(error)
+    return check_call(_FULL, arguments) if isinstance(arguments, dict) else "no object"
+
+
+def check_frame_body(data: bytes) -> str:
+    """A message of an executor is a frame that fits, or ends the link."""
+    one, two = Link.pair()
+    with one.sock, two.sock:
+        try:
+            one.sock.send(data[:INLINE_BYTES])
+            frame, _ = two.receive()
+            check_frame(frame)
+        except (LinkClosed, ValueError):
+            return "closed"
     return VALUE
 
 

@@ -23,7 +23,7 @@ from kaas.references import MAX_INLINE_BYTES
 
 
 def test_references() -> None:
-    hunt("reference", REFERENCES, check_reference, short=150, share=0.04, outcomes=[VALUE, "reference_invalid"])
+    hunt("reference", REFERENCES, check_reference, short=150, share=0.02, outcomes=[VALUE, "reference_invalid"])
 
 
 def check_inline(case: tuple[str, tuple[int, ...], list[Any]]) -> str:
@@ -48,11 +48,11 @@ def check_inline(case: tuple[str, tuple[int, ...], list[Any]]) -> str:
 
 
 def test_inline_values() -> None:
-    hunt("inline value", inline_arrays(), check_inline, short=100, share=0.03, outcomes=[VALUE, "base64"])
+    hunt("inline value", inline_arrays(), check_inline, short=100, share=0.015, outcomes=[VALUE, "base64"])
 
 
 def test_bodies_of_requests() -> None:
-    hunt("request", bodies(), check_request, short=100, share=0.05, outcomes=[VALUE, "request_invalid"])
+    hunt("request", bodies(), check_request, short=100, share=0.025, outcomes=[VALUE, "request_invalid"])
 
 
 def check_bound(case: MadeCall) -> str:
@@ -91,11 +91,11 @@ def _check_sizes(binding: Binding) -> None:
 
 def test_calls() -> None:
     outcomes = [VALUE, "argument_invalid", "shape_mismatch", "format_invalid"]
-    hunt("call", made_calls(), check_bound, short=120, share=0.06, outcomes=outcomes)
+    hunt("call", made_calls(), check_bound, short=120, share=0.03, outcomes=outcomes)
 
 
 def test_wild_arguments() -> None:
     manifest = Manifest.parse(SEEDS[1])
     names = st.sampled_from([*manifest.params, *manifest.buffers, "rename", "freshness", "outputs", "image"])
     wild = st.dictionaries(names | st.text(max_size=4), WILD | REFERENCES, max_size=8)
-    hunt("wild arguments", wild, lambda arguments: check_call(manifest, arguments), short=60, share=0.03)
+    hunt("wild arguments", wild, lambda arguments: check_call(manifest, arguments), short=60, share=0.015)

@@ -79,20 +79,20 @@ def test_good_ones_mean_what_python_says() -> None:
         GRAMMATICAL,
         check_against_python,
         short=300,
-        share=0.06,
+        share=0.03,
         known=KNOWN,
         outcomes=[VALUE, "no value"],
     )
 
 
 def test_conversions_store_what_numpy_stores() -> None:
-    hunt("conversion", TYPED, check_against_python, short=200, share=0.04, outcomes=[VALUE, "expression_range"])
+    hunt("conversion", TYPED, check_against_python, short=200, share=0.02, outcomes=[VALUE, "expression_range"])
 
 
 def test_what_a_damaged_one_means_python_says_too() -> None:
     outcomes = [VALUE, "expression_invalid"]
-    hunt("damaged expression", DAMAGED, check_against_python, short=200, share=0.04, outcomes=outcomes)
+    hunt("damaged expression", DAMAGED, check_against_python, short=200, share=0.02, outcomes=outcomes)
 
 
 def test_any_text() -> None:
-    hunt("text of an expression", DAMAGED, check_expression, short=50, share=0.02, outcomes=["expression_invalid"])
+    hunt("text of an expression", DAMAGED, check_expression, short=50, share=0.01, outcomes=["expression_invalid"])

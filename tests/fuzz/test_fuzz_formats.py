@@ -63,9 +63,9 @@ def check_npy_against_numpy(data: bytes) -> str:
 
 def test_npy() -> None:
     outcomes = [VALUE, "dtype_mismatch", "format_invalid", "size_mismatch"]
-    hunt("npy", npy_files(), check_npy_against_numpy, short=150, share=0.03, outcomes=outcomes)
+    hunt("npy", npy_files(), check_npy_against_numpy, short=150, share=0.015, outcomes=outcomes)
     either = damaged(npy_files(), NPY_WORDS)
-    hunt("damaged npy", either, check_npy_against_numpy, short=150, share=0.05, outcomes=outcomes)
+    hunt("damaged npy", either, check_npy_against_numpy, short=150, share=0.025, outcomes=outcomes)
 
 
 def check_safetensors_against_library(data: bytes) -> str:
@@ -90,9 +90,9 @@ def check_safetensors_against_library(data: bytes) -> str:
 def test_safetensors() -> None:
     outcomes = ["value of both", "object_not_found"]
     check = check_safetensors_against_library
-    hunt("safetensors", safetensors_files(), check, short=100, share=0.03, outcomes=outcomes)
+    hunt("safetensors", safetensors_files(), check, short=100, share=0.015, outcomes=outcomes)
     either = damaged(safetensors_files(), SAFETENSORS_WORDS)
-    hunt("damaged safetensors", either, check, short=150, share=0.05, outcomes=["format_invalid"])
+    hunt("damaged safetensors", either, check, short=150, share=0.025, outcomes=["format_invalid"])
 
 
 def check_archive_against_zipfile(data: bytes) -> str:
@@ -108,11 +108,11 @@ def check_archive_against_zipfile(data: bytes) -> str:
 
 def test_zips() -> None:
     check = check_archive_against_zipfile
-    hunt("zip", zips(), check, short=80, share=0.02, outcomes=[VALUE, "bundle_invalid"])
+    hunt("zip", zips(), check, short=80, share=0.01, outcomes=[VALUE, "bundle_invalid"])
     good = zips(st.sampled_from(GOOD_PATHS))
-    hunt("zip of plain paths", good, check, short=40, share=0.01, outcomes=[VALUE, "bundle_invalid"])
+    hunt("zip of plain paths", good, check, short=40, share=0.005, outcomes=[VALUE, "bundle_invalid"])
     either = damaged(zips(), ZIP_WORDS)
-    hunt("damaged zip", either, check, short=100, share=0.04, outcomes=[VALUE, "bundle_invalid"])
+    hunt("damaged zip", either, check, short=100, share=0.02, outcomes=[VALUE, "bundle_invalid"])
 
 
 def check_packed(files: dict[str, bytes]) -> str:
@@ -123,4 +123,4 @@ def check_packed(files: dict[str, bytes]) -> str:
 
 def test_what_is_packed_is_unpacked() -> None:
     files = st.dictionaries(st.sampled_from(GOOD_PATHS), st.binary(max_size=2000))
-    hunt("packed bundle", files, check_packed, short=30, share=0.005)
+    hunt("packed bundle", files, check_packed, short=30, share=0.0025)

@@ -58,7 +58,7 @@ def check_receive(case: RawFrame) -> str:
 
 
 def test_received() -> None:
-    hunt("frame", raw_frames(), check_receive, short=150, share=0.03, outcomes=[VALUE, "closed"])
+    hunt("frame", raw_frames(), check_receive, short=150, share=0.015, outcomes=[VALUE, "closed"])
 
 
 @pytest.fixture(scope="module")
@@ -123,4 +123,4 @@ def test_an_executor_that_lies(front: FrontProcess) -> None:
         assert code != "internal" or any(lie.kind == "failed" for lie in told), reply
         return code
 
-    hunt("executor's frames", lies(), check, short=25, share=0.01, outcomes=[VALUE])
+    hunt("executor's frames", lies(), check, short=25, share=0.005, outcomes=[VALUE])

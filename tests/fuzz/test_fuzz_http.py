@@ -100,5 +100,5 @@ def test_bytes(front: FrontProcess) -> None:
         return "served"
 
     batches = st.lists(requests(), min_size=_TOGETHER, max_size=_TOGETHER)
-    hunt(f"{_TOGETHER} HTTP connections", batches, check, short=12, share=0.02 / _TOGETHER)
+    hunt(f"{_TOGETHER} HTTP connections", batches, check, short=12, share=0.01 / _TOGETHER)
     assert {"200", "400", "route_unknown"} <= tally.keys(), tally

@@ -119,5 +119,5 @@ def test_a_torn_log_loses_only_what_was_not_acknowledged(written: Written, tmp_p
         return "whole" if found == written.states[-1] else "torn"
 
     hunt(
-        "journal", _tears(), check, short=20, share=0.005, known=[(1.0, None), (0.0, None)], outcomes=["whole", "torn"]
+        "journal", _tears(), check, short=20, share=0.0025, known=[(1.0, None), (0.0, None)], outcomes=["whole", "torn"]
     )

@@ -17,7 +17,7 @@ _VALIDATOR = jsonschema.Draft202012Validator(_SCHEMA)
 
 
 def test_made_ones() -> None:
-    hunt("manifest", texts(), check_manifest, short=100, share=0.04, known=SEEDS, outcomes=[VALUE, "manifest_invalid"])
+    hunt("manifest", texts(), check_manifest, short=100, share=0.02, known=SEEDS, outcomes=[VALUE, "manifest_invalid"])
 
 
 def check_editors_agree(tree: object) -> str:
@@ -29,14 +29,14 @@ def check_editors_agree(tree: object) -> str:
 
 
 def test_the_schema_for_editors_takes_what_is_read() -> None:
-    hunt("manifest and schema", trees(), check_editors_agree, short=50, share=0.01, outcomes=[VALUE])
+    hunt("manifest and schema", trees(), check_editors_agree, short=50, share=0.005, outcomes=[VALUE])
 
 
 def test_damaged_ones() -> None:
     outcomes = [VALUE, "manifest_invalid", "unknown_key", "name_unknown"]
-    hunt("damaged manifest", damaged_texts(), check_manifest, short=150, share=0.06, outcomes=outcomes)
+    hunt("damaged manifest", damaged_texts(), check_manifest, short=150, share=0.03, outcomes=outcomes)
 
 
 def test_as_bundles() -> None:
     either = st.one_of(damaged_texts(), texts()).map(lambda text: text.encode("utf-8", "surrogatepass"))
-    hunt("text bundle", either, check_bundle, short=40, share=0.01, outcomes=[VALUE, "source_missing"])
+    hunt("text bundle", either, check_bundle, short=40, share=0.005, outcomes=[VALUE, "source_missing"])
