@@ -11,9 +11,9 @@ import contextlib
 import json
 import logging
 import os
+import select
 import selectors
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -31,6 +31,7 @@ from kaas.client import PoolClient
 from kaas.errors import KaasError
 from kaas_local.credentials import BUCKETS, REGION, Credentials
 from kaas_local.lifeline import tied
+from kaas_local.ports import take
 from kaas_local.seaweedfs import Ports, SeaweedFS, SeaweedFSError
 from kaas_local.state import Process, Stack, StackError, StateDirectory
 
@@ -44,6 +45,9 @@ _POLL_SECONDS = 0.05
 #: SIGTERM lets the pool finish what runs; `kaas down` promises an end, so it does not wait for an hour's invocation.
 _DRAIN_SECONDS = 10
 _POOL_STOP_SECONDS = _DRAIN_SECONDS + 10.0
+
+#: A killed process ends at once, unless the kernel is busy freeing its memory.
+_KILL_SECONDS = 10.0
 
 #: Between the restarts of a part: doubled while it keeps dying, forgotten once it has lived for a minute.
 _FIRST_PAUSE_SECONDS = 0.5
@@ -273,18 +277,26 @@ def _wait_for_end(*children: subprocess.Popen[bytes]) -> None:
 
 def _free_port(first: int) -> int:
     for port in range(first, first + 1000):
-        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
+        if take(port):
             return port
     raise StackError(f"no free port from {first} to {first + 999} for the pool", "free one of them")
 
 
-def _end_leftovers(state: StateDirectory) -> None:
-    """Kill what is left of a stack whose daemon has died, if the kernel has not done so already."""
+def end_leftovers(state: StateDirectory) -> None:
+    """End what is left of a stack whose daemon has died, if the kernel has not done so already.
+
+    Until it has ended it holds ports and locks, that of the pool's directory among them.
+    """
     stack = state.read_stack()
     for process in stack.processes.values() if stack else ():
-        if process.pid != os.getpid() and process.is_alive:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(process.pid, signal.SIGKILL)
+        with contextlib.suppress(ProcessLookupError):
+            descriptor = os.pidfd_open(process.pid)
+            try:
+                if process.is_alive:
+                    signal.pidfd_send_signal(descriptor, signal.SIGKILL)
+                    select.select([descriptor], [], [], _KILL_SECONDS)
+            finally:
+                os.close(descriptor)
     state.forget_stack()
 
 
@@ -307,22 +319,38 @@ def main() -> int:
     state = StateDirectory(given.state_dir)
     report = _Report(given.report)
     if state.take_lock() is None:
-        report.send(failed="another stack holds this state directory, and is starting or stopping", part=None)
+        holder = state.holder()
+        stage = "runs" if state.running() else "is starting or stopping"
+        report.send(
+            failed=f"another `kaas up` holds {state.path} (process {holder.pid if holder else 'unknown'}), "
+            f"and its stack {stage}",
+            hint="`kaas status` tells when it is ready, `kaas down` stops it; "
+            "a second stack needs a directory of its own: KAAS_STATE_DIR=DIR kaas up",
+        )
         return 1
     signal.signal(signal.SIGTERM, _stop_on_signal)
     signal.signal(signal.SIGINT, _stop_on_signal)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
-        _end_leftovers(state)
+        end_leftovers(state)
         Daemon(state, Options(given.device, given.devices, given.allow_unsandboxed), report).run()
     except _Stopped:
         _log.info("stopped")
+        report.send(failed="the stack was stopped while it started", hint="`kaas up` starts it again")
         return 0
     except _StartError as error:
         _log.error("%s", error)
         report.send(failed=str(error), part=error.part)
-    except (StackError, SeaweedFSError) as error:
+    except StackError as error:
+        report.send(failed=error.message, hint=error.hint, part="daemon")
+    except SeaweedFSError as error:
         report.send(failed=str(error), part="daemon")
+    except OSError as error:
+        report.send(
+            failed=f"the state directory {state.path} cannot be used: {error.strerror}",
+            hint="make room there, or set KAAS_STATE_DIR to another directory",
+            part="daemon",
+        )
     except Exception as error:
         _log.exception("unexpected")
         report.send(failed=f"{type(error).__name__}: {error}", part="daemon")

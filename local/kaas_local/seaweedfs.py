@@ -7,12 +7,10 @@ import os
 import random
 import shutil
 import signal
-import socket
 import subprocess
 import sysconfig
 import time
 from collections.abc import Sequence
-from contextlib import ExitStack
 from dataclasses import astuple, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,6 +20,7 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 from kaas_local.lifeline import tied
+from kaas_local.ports import take
 
 #: gRPC ports are the HTTP ports plus this.
 _GRPC = 10_000
@@ -60,26 +59,19 @@ class Ports:
 
     @staticmethod
     def choose(preferred_s3: int | None = None) -> Ports:
-        """Ports that are free now: the preferred one or the next free for S3, any for the rest."""
-        with ExitStack() as held:
-            s3 = _take(held, range(preferred_s3, _HIGHEST + 1) if preferred_s3 is not None else _anywhere())
-            return Ports(s3, *(_take(held, _anywhere()) for _ in range(4)))
+        """Ports that no other stack takes: the preferred one or the next free for S3, any for the rest."""
+        s3 = _take(range(preferred_s3, _HIGHEST + 1) if preferred_s3 is not None else _anywhere())
+        return Ports(s3, *(_take(_anywhere()) for _ in range(4)))
 
 
 def _anywhere() -> Sequence[int]:
     return random.sample(range(_LOWEST, _HIGHEST + 1), 1000)
 
 
-def _take(held: ExitStack, candidates: Sequence[int]) -> int:
-    """The first candidate that is free with its gRPC port; both stay taken until `held` ends."""
+def _take(candidates: Sequence[int]) -> int:
+    """The first candidate that is free with its gRPC port."""
     for port in candidates:
-        with ExitStack() as pair:
-            try:
-                for number in (port, port + _GRPC):
-                    pair.enter_context(socket.create_server(("127.0.0.1", number)))
-            except OSError:
-                continue
-            held.push(pair.pop_all())
+        if take(port) and take(port + _GRPC):
             return port
     raise SeaweedFSError(f"no free port between {candidates[0]} and {candidates[-1]}")
 

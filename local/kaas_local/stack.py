@@ -83,7 +83,7 @@ def start(
                     on_step(message["step"])
                 elif "failed" in message:
                     daemon.wait()
-                    raise _failure(state, message["failed"], message["part"])
+                    raise _failure(state, message["failed"], message.get("part"), message.get("hint"))
             stack = state.running()
             if stack is None:
                 raise _failure(state, "the stack's daemon has ended", "daemon")
@@ -131,13 +131,13 @@ def environment(stack: Stack, credentials: Credentials) -> dict[str, str]:
     }
 
 
-def _failure(state: StateDirectory, message: str, part: str | None) -> StackError:
+def _failure(state: StateDirectory, message: str, part: str | None, hint: str | None = None) -> StackError:
     if part is None:
-        return StackError(message, "`kaas status` tells when it is ready")
+        return StackError(message, hint)
     log = state.log(part)
     try:
         lines = log.read_text("utf-8", "replace").splitlines()[-_LOG_LINES:]
     except OSError:
         lines = []
     tail = "".join(f"\n    {line}" for line in lines)
-    return StackError(f"{message}\n  the end of {log}:{tail}" if tail else message)
+    return StackError(f"{message}\n  the end of {log}:{tail}" if tail else message, hint)

@@ -1,6 +1,6 @@
 """The state directory of the stack: what is where, and who holds it.
 
-    lock              held (flock) by the daemon for as long as it lives; its text is the daemon's process id
+    lock              held (flock) by the daemon for as long as it lives; its text is the daemon's process id and start
     stack.json        endpoints, ports and processes of the stack, written when it is ready
     credentials.json  keys and tokens, made once
     daemon.log, pool.log, store/log
@@ -15,10 +15,14 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-from collections.abc import Mapping
+import re
+import time
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, ClassVar
+
+_HOLDER = re.compile(rb"(\d+) (\d+)\n")
 
 
 class StackError(Exception):
@@ -117,14 +121,17 @@ class StateDirectory:
     def take_lock(self) -> int | None:
         """Become the daemon: the lock's descriptor, to be kept open for life, or None if another holds it."""
         descriptor = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT, 0o600)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(descriptor)
-            return None
-        os.truncate(descriptor, 0)
-        os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
-        return descriptor
+        for pause in _patiently():
+            if _lock(descriptor, fcntl.LOCK_EX):
+                me = Process.of(os.getpid())
+                assert me is not None
+                os.ftruncate(descriptor, 0)
+                os.pwrite(descriptor, f"{me.pid} {me.started}\n".encode(), 0)
+                return descriptor
+            # Who looks for the holder shares the lock for a moment; it does not hold it.
+            time.sleep(pause)
+        os.close(descriptor)
+        return None
 
     def holder(self) -> Process | None:
         """The daemon that runs, if one does."""
@@ -133,11 +140,15 @@ class StateDirectory:
         except OSError:
             return None
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            text = os.pread(descriptor, 32, 0).decode(errors="replace").strip()
-            return Process.of(int(text)) if text.isdigit() else None
-        else:
+            for pause in _patiently():
+                if _lock(descriptor, fcntl.LOCK_SH):
+                    return None
+                found = _HOLDER.fullmatch(os.pread(descriptor, 64, 0))
+                holder = Process(int(found[1]), int(found[2])) if found else None
+                if holder is not None and holder.is_alive:
+                    return holder
+                # What an earlier daemon has left: the one that holds the lock is about to write.
+                time.sleep(pause)
             return None
         finally:
             os.close(descriptor)
@@ -168,7 +179,24 @@ class StateDirectory:
         path.parent.mkdir(mode=0o700, exist_ok=True)
         draft = path.with_name(f".{path.name}.{os.getpid()}")
         descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            json.dump(data, file, indent=1)
-        draft.replace(path)
+        try:
+            with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+                json.dump(data, file, indent=1)
+            draft.replace(path)
+        except OSError:
+            draft.unlink()
+            raise
         return path
+
+
+def _lock(descriptor: int, kind: int) -> bool:
+    try:
+        fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _patiently() -> Iterator[float]:
+    """Pauses of a tenth of a second in all, for what takes another process a few system calls."""
+    return iter([0.001] * 10 + [0.01] * 9)

@@ -15,6 +15,18 @@ from typing import Any
 from front_process import PATIENCE, HttpClient, wait_until, write_tokens
 
 
+def descendants(root: int) -> list[int]:
+    """All processes below one, from /proc."""
+    parents: dict[int, int] = {}
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            parents[int(path.parent.name)] = int(path.read_text().rpartition(")")[2].split()[1])
+    found = [root]
+    for pid in found:
+        found += [child for child, parent in parents.items() if parent == pid]
+    return found[1:]
+
+
 class PoolProcess:
     """`python -m kaas_pool` in a state directory of its own; use as a context manager.
 
@@ -110,14 +122,7 @@ class PoolProcess:
     def descendants(self) -> set[int]:
         """All processes below the supervisor, from /proc."""
         assert self.process is not None
-        parents: dict[int, int] = {}
-        for path in Path("/proc").glob("[0-9]*/stat"):
-            with contextlib.suppress(OSError):
-                parents[int(path.parent.name)] = int(path.read_text().rpartition(")")[2].split()[1])
-        found = [self.process.pid]
-        for pid in found:
-            found += [child for child, parent in parents.items() if parent == pid]
-        return set(found[1:])
+        return set(descendants(self.process.pid))
 
     def descriptors(self) -> dict[str, int]:
         """How many descriptors the processes that stay have open; only root may count the mover's."""

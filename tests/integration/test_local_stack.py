@@ -100,7 +100,7 @@ def test_tokens(running: Running) -> None:
 
 def test_a_second_start_is_refused(running: Running) -> None:
     state, stack, _ = running
-    with pytest.raises(StackError, match="another stack holds"):
+    with pytest.raises(StackError, match=r"another `kaas up` holds .*, and its stack runs$"):
         local.start(state, "emulated")
     assert state.running() == stack
 

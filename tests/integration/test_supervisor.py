@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 from front_process import SAXPY, wait_until
-from pool_process import PoolProcess
+from pool_process import PoolProcess, descendants
 
 from kaas.client import digest_of
 
@@ -53,19 +53,7 @@ def saxpy(pool: PoolProcess) -> dict[str, Any]:
 
 def pids(pool: PoolProcess) -> dict[str, int]:
     """The living processes by name, from the pid files."""
-    return {path.stem: int(path.read_text()) for path in (pool.state / "run").glob("*.pid")}
-
-
-def descendants(root: int) -> list[int]:
-    """All processes below one, from /proc."""
-    parents: dict[int, int] = {}
-    for path in Path("/proc").glob("[0-9]*/stat"):
-        with contextlib.suppress(OSError):
-            parents[int(path.parent.name)] = int(path.read_text().rpartition(")")[2].split()[1])
-    found = [root]
-    for pid in found:
-        found += [child for child, parent in parents.items() if parent == pid]
-    return found[1:]
+    return {"pool": int((pool.state / "run" / "pool.pid").read_text()), **pool.processes()}
 
 
 def commands(processes: list[int]) -> set[str]:
