@@ -213,7 +213,9 @@ class PoolClient:
             return answer
         error = answer.get("error")
         if not isinstance(error, dict):
-            raise self._unreachable(f"answered {status} without saying why")
+            # `/healthz/ready` gives its reason in words.
+            why = answer.get("reason")
+            raise self._unreachable(f"answered {status}" + (f": {why}" if why else " without saying why"))
         raise KaasError.from_json(error)
 
     def _send(

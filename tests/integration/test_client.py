@@ -44,6 +44,20 @@ def test_a_known_bundle_is_not_uploaded() -> None:
     }
 
 
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        ({"status": "not ready", "reason": "the mover does not answer"}, "answered 503: the mover does not answer"),
+        ({"status": "not ready"}, "answered 503 without saying why"),
+        ({}, "answered 503 without saying why"),
+    ],
+)
+def test_a_pool_that_is_not_ready_says_what_is_missing(body: dict[str, str], said: str) -> None:
+    failure, _ = refused(lambda r: (503, body), lambda c: c.ready())
+    assert failure.code == "pool_unreachable"
+    assert said in failure.message
+
+
 def test_an_unknown_bundle_is_uploaded_once_and_called_under_the_same_id() -> None:
     def script(request: Request) -> tuple[int, Any]:
         return done(request, RESULT) if uploads(request) else (404, error("bundle_unknown"))
