@@ -22,7 +22,8 @@ def bind_sizes(bundle: Bundle, values: Mapping[str, Any]) -> Binding:
 
     Raises Failure where the command line is to blame, the binding's own CallerError where the action is.
     """
-    manifest = _all_by_caller(bundle.manifest)
+    # The header of an object is in the store.
+    manifest = all_by_caller(bundle.manifest)
     _check_names(bundle.manifest, values)
     names = _params(manifest, values)
     fixed = _fixed(bundle)
@@ -53,6 +54,15 @@ def bind_sizes(bundle: Bundle, values: Mapping[str, Any]) -> Binding:
         raise
 
 
+def all_by_caller(manifest: Manifest) -> Manifest:
+    """The manifest with every const that is an object left to the caller, and without `rename`."""
+
+    def opened(buffer: Buffer) -> Buffer:
+        return replace(buffer, reference=None) if buffer.reference is not None else buffer
+
+    return replace(manifest, buffers={name: opened(buffer) for name, buffer in manifest.buffers.items()}, rename={})
+
+
 def _bind(bundle: Bundle, manifest: Manifest, names: Mapping[str, Number], params: Mapping[str, Any]) -> Binding:
     arguments: dict[str, Any] = dict(params)
     objects: dict[str, ObjectInfo] = {}
@@ -67,15 +77,6 @@ def _bind(bundle: Bundle, manifest: Manifest, names: Mapping[str, Number], param
         arguments[buffer.name] = reference if buffer.io != "inout" else {"from": reference, "to": f"{reference}.new"}
     call = Call.parse(manifest, arguments, activation_id="sizes", outputs_prefix="s3://sizes/out")
     return bind(manifest, call, objects, bundle.layouts)
-
-
-def _all_by_caller(manifest: Manifest) -> Manifest:
-    """The manifest with every const that is an object left to the caller: its header is in the store."""
-
-    def opened(buffer: Buffer) -> Buffer:
-        return replace(buffer, reference=None) if buffer.reference is not None else buffer
-
-    return replace(manifest, buffers={name: opened(buffer) for name, buffer in manifest.buffers.items()}, rename={})
 
 
 def _check_names(manifest: Manifest, values: Mapping[str, Any]) -> None:

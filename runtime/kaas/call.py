@@ -77,6 +77,16 @@ class Call:
         return {ref.object_id: ref.whole() for ref in self.reads.values() if isinstance(ref, Reference)}
 
 
+def own_names(manifest: Manifest, arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments of a call under the action's own names, as its and the manifest's `rename` make them.
+
+    Raises CallerError `argument_invalid`.
+    """
+    own = renamed(arguments, _renames(manifest, arguments))
+    own.pop("rename", None)
+    return own
+
+
 class _CallReader:
     def __init__(
         self, manifest: Manifest, arguments: Mapping[str, Any], activation_id: str, outputs_prefix: str | None

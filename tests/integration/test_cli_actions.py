@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from kaas_command import kaas
 from printing_actions import bundle
+from safetensors.numpy import save_file
 
 from kaas_cli.main import main
 
@@ -74,6 +75,47 @@ def test_run(action: Path, tmp_path: Path) -> None:
     assert shown.stdout == "z  float32[2]  8 B\n  [0.5 1. ]\n"
 
 
+def test_run_knows_the_names_that_the_manifest_renames(action: Path, tmp_path: Path) -> None:
+    with (action / "kaas.yaml").open("a") as manifest:
+        manifest.write("rename: {sound: x}\n")
+    np.save(tmp_path / "x.npy", np.ones(3, np.float32))
+    expected = "z  float32[3]  12 B\n  [0.5 0.5 0.5]\n"
+    for words in (["sound=@x.npy"], ["x=@x.npy"], ["noise=@x.npy", 'rename={"noise": "x"}']):
+        done = kaas("run", action, *(part for word in words for part in ("-p", word)), cwd=tmp_path)
+        assert done.stdout == expected, done.stderr
+    for words, said in (
+        (["soud=@x.npy"], "did you mean 'sound'?"),
+        (["noise=@x.npy", 'rename={"noise": "y"}'], "'y' is no buffer or parameter of the action"),
+    ):
+        done = kaas("run", action, *(part for word in words for part in ("-p", word)), cwd=tmp_path)
+        assert done.returncode == 1
+        assert said in done.stderr
+
+
+def test_run_reads_and_writes_raw_data_and_tensors(action: Path, tmp_path: Path) -> None:
+    x = np.linspace(0, 1, 100, dtype=np.float32)
+    (tmp_path / "x.pcm").write_bytes(x.tobytes())
+    save_file({"a/b": x, "c": x.astype(np.float64)}, tmp_path / "x.safetensors")
+    for given in ("x.pcm", "x.safetensors#a/b"):
+        done = kaas("run", action, "-p", f"x=@{given}", "-o", "z=z.pcm", cwd=tmp_path)
+        assert done.stdout == "z  float32[100]  400 B  -> z.pcm (raw)\n", done.stderr
+        np.testing.assert_array_equal(np.fromfile(tmp_path / "z.pcm", np.float32), x / 2)
+
+
+def test_run_takes_from_files_what_the_action_has_in_a_store(action: Path, tmp_path: Path) -> None:
+    edit(action / "kaas.yaml", "x: {io: in, ", "x: {io: const, from: s3://data/deep/w.safetensors#a, ")
+    save_file({"a": np.ones(3, np.float32)}, tmp_path / "w.safetensors")
+    refused = kaas("run", action, cwd=tmp_path)
+    assert refused.returncode == 1
+    assert "x is s3://data/deep/w.safetensors#a, which is in an object store, and `kaas run` has none" in refused.stderr
+    given = "x=@w.safetensors#a"
+    assert f"`kaas cp s3://data/deep/w.safetensors w.safetensors` and -p {given}, or `kaas up`" in refused.stderr
+    done = kaas("run", action, "-p", given, cwd=tmp_path)
+    assert done.stdout == "z  float32[3]  12 B\n  [0.5 0.5 0.5]\n", done.stderr
+    edit(action / "kaas.yaml", "w.safetensors#a", "w.npy?offset=128")
+    assert "hint:  `kaas up` and `kaas invoke` run it with a store" in kaas("run", action).stderr
+
+
 @pytest.mark.parametrize(
     ("words", "said", "where"),
     [
@@ -86,6 +128,11 @@ def test_run(action: Path, tmp_path: Path) -> None:
         (["-p", "x=@text.npy"], "is not a .npy file", "-p x"),
         (["-p", "x=@objects.npy"], "is not a .npy file", "-p x"),
         (["-p", "x=@ints.npy"], "int64", "arguments.x"),
+        (["-p", "x=@odd.raw"], "has 7 bytes, no multiple of the 4 of float32", "arguments.x"),
+        (["-p", "x=@w.safetensors"], "name the one that is meant: -p x=@w.safetensors#weight", "-p x"),
+        (["-p", "x=@w.safetensors#b"], "w.safetensors#b: the file has no tensor 'b'", "-p x"),
+        (["-p", "x=[1]", "-p", "scale=@odd.raw"], "scale is a parameter", "-p scale"),
+        (["-p", "x=[1]", "-o", "z=z.safetensors"], "read only", "-o z=z.safetensors"),
         (["-p", "x=s3://data/x.npy"], "`kaas run` has none", "-p x"),
         (["-p", "x=[1]", "-p", "scale=much"], "scale", "arguments.scale"),
         (["-p", "x=[1]", "-o", "y=y.npy"], "has no output 'y'", "-o y=y.npy"),
@@ -96,6 +143,8 @@ def test_bad_runs(action: Path, tmp_path: Path, words: list[str], said: str, whe
     (tmp_path / "text.npy").write_text("1 2 3")
     np.save(tmp_path / "objects.npy", np.array([{}]), allow_pickle=True)
     np.save(tmp_path / "ints.npy", np.arange(3))
+    (tmp_path / "odd.raw").write_bytes(bytes(7))
+    save_file({"a": np.ones(3, np.float32)}, tmp_path / "w.safetensors")
     done = kaas("run", action, *words, cwd=tmp_path)
     assert done.returncode == 1, done.stderr
     assert done.stderr.startswith("error: ")

@@ -60,6 +60,7 @@ def test_from_files_to_files_by_way_of_the_pool(here: dict[str, str], tmp_path: 
     x, y = np.arange(1000, dtype=np.float32), np.ones(1000, dtype=np.float32)
     np.save(tmp_path / "x.npy", x)
     np.save(tmp_path / "y.npy", y)
+    y.tofile(tmp_path / "y.raw")
     assert kaas("cp", "x.npy", "s3://data/cli/", cwd=tmp_path, environment=here).returncode == 0
     copied = kaas("cp", "y.npy", "s3://data/cli/y.npy", cwd=tmp_path, environment=here)
     assert copied.stdout == "y.npy -> s3://data/cli/y.npy  4.0 KiB\n"
@@ -75,7 +76,7 @@ def test_from_files_to_files_by_way_of_the_pool(here: dict[str, str], tmp_path: 
         "-p",
         "x=@x.npy",
         "-p",
-        "y=@y.npy",
+        "y=@y.raw",
         "-p",
         "z=inline",
         cwd=tmp_path,

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
 from kaas.errors import AuthorError, CallerError, PlatformError
 from kaas_cli.main import COMMANDS, main
@@ -127,6 +129,21 @@ def test_a_mistyped_argument_of_invoke(capsys: Captured, tmp_path: Path) -> None
     for word in ("outputs=s3://out/a", 'rename={"image": "x"}'):
         assert main(["invoke", str(tmp_path / "halve"), "-p", word]) == CALLER
         assert "no pool is known" in capsys.readouterr().err
+
+
+def test_a_file_that_is_too_large_for_a_call(capsys: Captured, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["new", "halve"]) == 0
+    Path("sub").mkdir()
+    weights = np.zeros(20_000, np.float32)
+    save_file({"a/b": weights}, "sub/w.safetensors")
+    weights.tofile("sub/w.raw")
+    capsys.readouterr()
+    for given, stored in (("w.raw", "w.raw"), ("w.safetensors#a/b", "w.safetensors")):
+        assert main(["invoke", "halve", "-p", f"x=@sub/{given}"]) == CALLER
+        told = capsys.readouterr().err
+        assert f"sub/{given} holds 80000 bytes" in told
+        assert f"`kaas cp sub/{stored} s3://data/{stored}` and -p x=s3://data/{given}" in told
 
 
 def test_nothing_runs(capsys: Captured) -> None:

@@ -11,7 +11,7 @@ from manifest_cases import SAXPY
 
 from kaas._rename import merged, renamed
 from kaas.binding import bind
-from kaas.call import Call
+from kaas.call import Call, own_names
 from kaas.dtypes import TypedScalar
 from kaas.errors import CallerError
 from kaas.manifest import Manifest
@@ -150,3 +150,10 @@ def test_renaming_loses_and_invents_nothing(
             assert result[target] == arguments[incoming]
     for name in arguments.keys() - both.keys() - set(both.values()):
         assert result[name] == arguments[name]
+
+
+def test_own_names_are_what_a_call_is_read_under() -> None:
+    manifest = Manifest.parse(f"{SAXPY}rename: {{x: y, y: x}}\n")
+    assert own_names(manifest, {"x": 1, "y": 2, "b": 3, "rename": {"b": "a"}}) == {"y": 1, "x": 2, "a": 3}
+    with pytest.raises(CallerError, match="'w' is no buffer or parameter"):
+        own_names(manifest, {"rename": {"b": "w"}})

@@ -4,8 +4,8 @@
   kaas invoke saxpy.zip -p x=[1,2,3] -p y=[4,5,6] -p z=inline -p a=2
 
 The pool is that of KAAS_POOL_URL and KAAS_TOKEN, else the one `kaas up` started. The action is uploaded if the pool
-does not know it. A small .npy file can stand for its contents (`-p x=@x.npy`). What the kernels print
-goes to standard error. Interrupting cancels the invocation.
+does not know it. A small file can stand for its contents (`-p x=@x.npy`), read as `kaas run` does. What the kernels
+print goes to standard error. Interrupting cancels the invocation.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from typing import Any
 from kaas.bundle import Bundle
 from kaas.manifest import Manifest
 from kaas.messages import DEFAULT_BUDGET_MS
-from kaas.references import MAX_INLINE_BYTES
+from kaas.references import MAX_INLINE_BYTES, split_tensor
 from kaas.suggest import suggest
 from kaas_cli.access import pool_client
 from kaas_cli.output import PLATFORM, Failure, patience
@@ -84,17 +84,22 @@ def _check_names(manifest: Manifest, values: Mapping[str, Any]) -> None:
 def _argument(name: str, value: Any) -> Any:
     if not isinstance(value, Path):
         return value
-    from kaas_cli.commands.run import load_array
+    from kaas_cli.arrays import load  # NumPy is only needed for files.
 
-    array = load_array(name, value)
-    if array.nbytes > MAX_INLINE_BYTES:
+    loaded = load(name, value)
+    count = len(loaded) if isinstance(loaded, bytes) else loaded.nbytes
+    if count > MAX_INLINE_BYTES:
+        file, tensor = split_tensor(str(value))
+        stored = f"s3://data/{Path(file).name}"
         raise Failure(
-            f"{value} holds {array.nbytes} bytes; a call carries at most {MAX_INLINE_BYTES} per value",
+            f"{value} holds {count} bytes; a call carries at most {MAX_INLINE_BYTES} per value",
             where=f"-p {name}",
-            hint=f"`kaas cp {value} s3://data/{value.name}` and -p {name}=s3://data/{value.name}",
+            hint=f"`kaas cp {file} {stored}` and -p {name}={stored}{'' if tensor is None else f'#{tensor}'}",
         )
-    data = base64.b64encode(array.astype(array.dtype.newbyteorder("<")).tobytes()).decode()
-    return {"base64": data, "dtype": array.dtype.name, "shape": list(array.shape)}
+    if isinstance(loaded, bytes):
+        return {"base64": base64.b64encode(loaded).decode()}
+    data = base64.b64encode(loaded.astype(loaded.dtype.newbyteorder("<")).tobytes()).decode()
+    return {"base64": data, "dtype": loaded.dtype.name, "shape": list(loaded.shape)}
 
 
 def _milliseconds(text: str) -> int:

@@ -2,8 +2,9 @@
 
   kaas run . -p x=@x.npy -p y=[1,2,3] -p a=2 -o z=z.npy
 
-Inputs are .npy files (`@`) or JSON values, parameters are JSON values. Outputs without an `-o` are shown,
-and below them what the kernels print.
+Inputs are files (`@`) or JSON values, parameters are JSON values. Outputs without an `-o` are shown, and below them
+what the kernels print. The ending of a file says how it is read and written: .npy as NumPy's format, any other as raw
+data of the buffer's type; -p w=@weights.safetensors#dense.w is one tensor.
 `--profile` tells where the time went, by step; its bytes are the sizes of the buffers that a step reads and of
 those that it writes, and GB/s is these by the time of its launches, each between two events around it.
 `--trace` writes every launch, up to 100,000, for viewers such as https://ui.perfetto.dev.
@@ -18,20 +19,25 @@ import os
 import textwrap
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
-import numpy.typing as npt
 
 from kaas.bundle import Bundle
+from kaas.call import own_names
 from kaas.errors import KaasError
+from kaas.manifest import Manifest
 from kaas.messages import LogLine
+from kaas.references import Reference
 from kaas.suggest import suggest
+from kaas_cli.arrays import is_npy, is_safetensors, load, save
 from kaas_cli.devices import add_device_argument, add_unsandboxed_argument, describe, images, target
 from kaas_cli.output import Failure, note, patience, size
 from kaas_cli.profile import phases_of, profile_text
+from kaas_cli.sizes import all_by_caller
 from kaas_cli.sources import located, open_bundle
 from kaas_cli.trace import MOST_SPANS, trace
 from kaas_cli.values import parse_files, parse_values
@@ -60,8 +66,9 @@ def run(given: argparse.Namespace) -> int:
     bundle = open_bundle(path)
     _check_outputs(bundle, files)
     values = parse_values(given.values)
-    _check_inputs(bundle, values)
-    arguments = {name: _argument(name, value) for name, value in values.items()}
+    _check_inputs(bundle.manifest, own_names(bundle.manifest, values))
+    arguments = own_names(bundle.manifest, {name: _argument(name, value) for name, value in values.items()})
+    bundle = replace(bundle, manifest=all_by_caller(bundle.manifest))
     profile = Profile(MOST_SPANS if given.trace else 0) if given.profile or given.trace else None
     with located(path), patience(f"compiling and running on the {kind} device"):
         wanted = target(kind)
@@ -70,10 +77,10 @@ def run(given: argparse.Namespace) -> int:
         compiled_at = time.monotonic()
         outcome, printed = _run(kind, bundle, compiled, arguments, profile)
     for name, array in outcome.outputs.items():
-        saved = f"  -> {files[name]}" if name in files else ""
+        saved = f"  -> {files[name]}{'' if is_npy(files[name]) else ' (raw)'}" if name in files else ""
         print(f"{name}  {array.dtype}{list(array.shape)}  {size(array.nbytes)}{saved}")
         if name in files:
-            _write(files[name], partial(np.save, arr=array), "-o")
+            _write(files[name], partial(save, path=files[name], array=array), "-o")
         else:
             print(textwrap.indent(np.array2string(array, threshold=20, edgeitems=4), "  "))
     _show_printed(printed)
@@ -115,65 +122,70 @@ def _show_printed(printed: Sequence[LogLine]) -> None:
 
 def _check_outputs(bundle: Bundle, files: Mapping[str, Path]) -> None:
     outputs = [buffer.name for buffer in bundle.manifest.outputs]
-    for name in files:
+    for name, file in files.items():
+        where = f"-o {name}={file}"
         if name not in outputs:
             raise Failure(
                 f"{bundle.manifest.name} has no output {name!r}",
-                where=f"-o {name}={files[name]}",
+                where=where,
                 hint=f"its outputs: {', '.join(outputs) or 'none'}",
+            )
+        if is_safetensors(file):
+            raise Failure(
+                "safetensors files are read only", where=where, hint="the ending .npy, or another one for raw data"
             )
 
 
-def _check_inputs(bundle: Bundle, values: Mapping[str, Any]) -> None:
+def _check_inputs(manifest: Manifest, values: Mapping[str, Any]) -> None:
     """A call may carry what the action does not know, since sequences do; on a command line it is a slip."""
-    manifest = bundle.manifest
-    inputs = [buffer.name for buffer in manifest.inputs]
-    known = [*inputs, *manifest.params]
-    for name in values:
+    inputs = all_by_caller(manifest).inputs
+    known = [*(buffer.name for buffer in inputs), *manifest.params]
+    for name, value in values.items():
+        if name in manifest.params and isinstance(value, Path):
+            raise Failure(f"{name} is a parameter, no buffer", where=f"-p {name}", hint=f"for example -p {name}=2")
         if name in known:
             continue
         if any(name == output.name for output in manifest.outputs):
             raise Failure(f"{name} is an output", where=f"-p {name}", hint=f"-o {name}={name}.npy saves it")
+        named = [*known, *manifest.rename]
         raise Failure(
             f"{manifest.name} has no input or parameter {name!r}",
             where=f"-p {name}",
-            hint=suggest(name, known) or f"it has {', '.join(known) or 'none'}",
+            hint=suggest(name, named) or f"it has {', '.join(named) or 'none'}",
         )
-    for name in inputs:
-        if name not in values:
-            raise Failure(
-                f"the input {name!r} is missing",
-                where=f"-p {name}",
-                hint=f"-p {name}=@{name}.npy, or -p {name}=[1,2,3]",
-            )
+    for buffer in inputs:
+        if buffer.name in values:
+            continue
+        reference = manifest.buffers[buffer.name].reference
+        if reference is not None:
+            raise _needs_store(buffer.name, reference)
+        raise Failure(
+            f"the input {buffer.name!r} is missing",
+            where=f"-p {buffer.name}",
+            hint=f"-p {buffer.name}=@{buffer.name}.npy, or -p {buffer.name}=[1,2,3]",
+        )
 
 
 def _argument(name: str, value: Any) -> Any:
     if isinstance(value, str) and Path(value).is_file():
         raise Failure(f"{value} is a file", where=f"-p {name}", hint=f"-p {name}=@{value} gives its contents")
     if isinstance(value, Path):
-        return load_array(name, value)
+        return load(name, value)
     if isinstance(value, str) and "://" in value:
-        raise Failure(
-            f"{value} is in an object store, and `kaas run` has none",
-            where=f"-p {name}",
-            hint=f"`kaas cp {value} x.npy` and -p {name}=@x.npy, or `kaas invoke`",
-        )
+        raise _needs_store(name, Reference.parse(value, f"-p {name}"))
     return value
 
 
-def load_array(name: str, path: Path) -> npt.NDArray[Any]:
-    """The array in a .npy file."""
-    if not path.is_file():
-        raise Failure(f"there is no file {path}", where=f"-p {name}")
-    try:
-        array = np.load(path, allow_pickle=False)
-        if isinstance(array, np.ndarray):
-            return array
-    except (ValueError, EOFError):
-        pass
-    raise Failure(
-        f"{path} is not a .npy file of numbers", where=f"-p {name}", hint="write it with numpy.save(path, array)"
+def _needs_store(name: str, reference: Reference) -> Failure:
+    file = reference.key.rpartition("/")[2] if reference.scheme == "s3" else reference.key
+    tensor = "" if reference.tensor is None else f"#{reference.tensor}"
+    hint = f"-p {name}=@{file}{tensor}"
+    if reference.scheme == "s3":
+        hint = f"`kaas cp {reference.whole()} {file}` and {hint}, or `kaas up` and `kaas invoke`"
+    if reference.version is not None or reference.offset is not None:
+        hint = "`kaas up` and `kaas invoke` run it with a store"
+    return Failure(
+        f"{name} is {reference}, which is in an object store, and `kaas run` has none", where=f"-p {name}", hint=hint
     )
 
 

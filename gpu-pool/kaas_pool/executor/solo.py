@@ -67,7 +67,7 @@ class Solo:
         arguments: Mapping[str, Any],
         profile: Profile | None = None,
     ) -> Outcome:
-        """Run `bundle` once. Inputs are NumPy arrays or a call's inline values, parameters a call's values.
+        """Run `bundle` once. Inputs are NumPy arrays, bytes or a call's inline values, parameters a call's values.
 
         `compiled` are its sources in the order written; `profile` gets the times of its operations. Raises KaasError as
         the pool answers it; after a `kernel_fault` the device is lost to this process.
@@ -153,7 +153,10 @@ def run_bundle(
 
 
 def bind_arrays(bundle: Bundle, arguments: Mapping[str, Any]) -> Binding:
-    """Bind NumPy arrays as if they were objects; raises what `Call.parse` and `bind` raise."""
+    """Bind NumPy arrays, and bytes as raw data, as if they were objects.
+
+    Arguments have the action's own names. Raises what `Call.parse` and `bind` raise.
+    """
     manifest = bundle.manifest
     values: dict[str, Any] = {}
     headers: dict[str, ObjectInfo] = {}
@@ -163,6 +166,10 @@ def bind_arrays(bundle: Bundle, arguments: Mapping[str, Any]) -> Binding:
             dtype = find_dtype(value.dtype.name, f"arguments.{name}")
             head = format_of(reference).make_header(dtype, value.shape)
             headers[reference] = ObjectInfo("", len(head) + value.nbytes, head)
+            values[name] = reference
+        elif isinstance(value, bytes):
+            reference = f"file:///{name}"
+            headers[reference] = ObjectInfo("", len(value))
             values[name] = reference
         else:
             values[name] = value
@@ -183,7 +190,9 @@ def _contents(bundle: Bundle, binding: Binding, arguments: Mapping[str, Any]) ->
         elif isinstance(source, BundleFile):
             contents[name] = np.frombuffer(bundle.files[source.path], np.uint8, buffer.nbytes, source.offset)
         elif source is not None:
-            contents[name] = np.ascontiguousarray(arguments[name]).reshape(-1).view(np.uint8)
+            given = arguments[name]
+            array = np.frombuffer(given, np.uint8) if isinstance(given, bytes) else np.ascontiguousarray(given)
+            contents[name] = array.reshape(-1).view(np.uint8)
     return contents
 
 

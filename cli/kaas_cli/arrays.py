@@ -1,0 +1,73 @@
+"""The files of a command line that hold arrays: `-p x=@x.npy` and `-o z=z.npy`. As in a store, the ending chooses."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from kaas.formats import format_of, safetensors
+from kaas.references import split_tensor
+from kaas_cli.output import Failure
+
+
+def load(name: str, path: Path) -> npt.NDArray[Any] | bytes:
+    """The array in a .npy file, or of a tensor, `x.safetensors#tensor`; the bytes of a file of any other ending.
+
+    `name` is the argument that it is for. Raises Failure, or CallerError for a safetensors file that cannot be read.
+    """
+    text, tensor = split_tensor(str(path))
+    file, where = Path(text), f"-p {name}"
+    if not file.is_file():
+        raise Failure(f"there is no file {file}", where=where)
+    if tensor is not None:
+        return _tensor(file, tensor, str(path), where)
+    if is_safetensors(file):
+        raise Failure(
+            f"{file} holds many tensors", where=where, hint=f"name the one that is meant: -p {name}=@{file}#weight"
+        )
+    return _npy(file, where) if is_npy(file) else file.read_bytes()
+
+
+def save(file: IO[bytes], path: Path, array: npt.NDArray[Any]) -> None:
+    """Write an array as the ending of `path` says: as .npy, or else its bytes, little-endian and in C order."""
+    if is_npy(path):
+        np.save(file, array)
+    else:
+        file.write(array.tobytes())
+
+
+def is_npy(path: Path) -> bool:
+    """Whether the ending says NumPy's format."""
+    return format_of(path.name).NAME == "npy"
+
+
+def is_safetensors(path: Path) -> bool:
+    """Whether the ending says a file of tensors."""
+    return path.suffix.lower() == safetensors.SUFFIX
+
+
+def _npy(file: Path, where: str) -> npt.NDArray[Any]:
+    try:
+        array = np.load(file, allow_pickle=False)
+        if isinstance(array, np.ndarray):
+            return array
+    except (ValueError, EOFError):
+        pass
+    raise Failure(
+        f"{file} is not a .npy file of numbers",
+        where=where,
+        hint="write it with numpy.save(path, array); a file of another ending is read as raw data",
+    )
+
+
+def _tensor(file: Path, tensor: str, label: str, where: str) -> npt.NDArray[Any]:
+    with file.open("rb") as opened:
+        head = opened.read(8)
+        head += opened.read(safetensors.header_bytes(head) - len(head))
+        layout = safetensors.read_tensor(head, file.stat().st_size, tensor, label, where).layout
+        assert layout.dtype is not None and layout.shape is not None
+        opened.seek(layout.offset)
+        return np.frombuffer(opened.read(layout.nbytes), layout.dtype.name).reshape(layout.shape)
