@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import tokenize
 import warnings
 import zipfile
@@ -27,6 +28,8 @@ from kaas.archive import read_archive, write_archive
 from kaas.dtypes import DTYPES
 from kaas.formats import npy
 from kaas.formats import safetensors as ours
+
+_LONG = re.compile(rb"[0-9]\s*L")
 
 
 def _by_numpy(data: bytes) -> tuple[np.dtype, tuple[int, ...], bool, int] | None:
@@ -56,13 +59,15 @@ def check_npy_against_numpy(data: bytes) -> str:
         assert theirs[3] == layout.offset
     elif theirs is not None:
         dtype, shape, fortran_order, offset = theirs
-        if dtype.name in DTYPES and dtype.isnative and not fortran_order and offset <= npy.HEAD_BYTES:
+        # Python 2's 3L is read only where Python 2 wrote it, with the keys in their order.
+        is_odd = _LONG.search(data, 0, offset) is not None
+        if dtype.name in DTYPES and dtype.isnative and not (fortran_order or is_odd) and offset <= npy.HEAD_BYTES:
             assert offset + int(np.prod(shape, dtype=object)) * dtype.itemsize != len(data), data
     return outcome
 
 
 def test_npy() -> None:
-    outcomes = [VALUE, "dtype_mismatch", "format_invalid", "size_mismatch"]
+    outcomes = [VALUE, "format_invalid"]
     hunt("npy", npy_files(), check_npy_against_numpy, short=150, share=0.015, outcomes=outcomes)
     either = damaged(npy_files(), NPY_WORDS)
     hunt("damaged npy", either, check_npy_against_numpy, short=150, share=0.025, outcomes=outcomes)
@@ -88,7 +93,7 @@ def check_safetensors_against_library(data: bytes) -> str:
 
 
 def test_safetensors() -> None:
-    outcomes = ["value of both", "object_not_found"]
+    outcomes = ["value of both"]
     check = check_safetensors_against_library
     hunt("safetensors", safetensors_files(), check, short=100, share=0.015, outcomes=outcomes)
     either = damaged(safetensors_files(), SAFETENSORS_WORDS)
