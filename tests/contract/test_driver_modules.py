@@ -256,6 +256,6 @@ def test_defines_reach_the_source(cuda: Any, context: Any) -> None:
 
 
 def test_every_kernel_file_is_used() -> None:
-    texts = "".join(path.read_text() for path in KERNELS.parent.glob("test_*.py"))
+    texts = "".join(path.read_text() for path in KERNELS.parent.glob("*.py"))
     assert all(f'"{path.stem}"' in texts for path in KERNELS.glob("*.cu"))
     assert compile_file("control") is compile_file("control")
