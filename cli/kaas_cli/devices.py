@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import os
 from pathlib import Path
 
+from kaas_cli.output import Failure
 from kaas_emulator.cache import cache_root
+from kaas_emulator.settings import CHECKED
 from kaas_local.stack import Kind
 from kaas_pool.compiler import Target
 
@@ -27,6 +30,26 @@ def add_unsandboxed_argument(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="compile and run without walls where neither Landlock nor bubblewrap can be had: for sources you trust",
     )
+
+
+def add_checked_argument(parser: argparse.ArgumentParser) -> None:
+    """`--checked`, likewise."""
+    parser.add_argument(
+        "--checked",
+        action="store_true",
+        help="find accesses outside of buffers, by the byte; what was never written is NaN (emulated device only)",
+    )
+
+
+def turn_checks_on(kind: Kind) -> None:
+    """Have this process, and the compilers that it starts, run the emulated device's checked mode. Raises Failure."""
+    if kind == "cuda":
+        raise Failure(
+            "the driver of a GPU cannot check accesses",
+            where="--checked",
+            hint="run `compute-sanitizer kaas run ...` without it, or add --device emulated",
+        )
+    os.environ[CHECKED] = "1"
 
 
 def describe(kind: str) -> str:

@@ -58,7 +58,8 @@ class Builder:
         self._untils = {id(step): number for number, step in enumerate(loops)}
         self._signals = count()
         sizes = {name: binding.buffers[name].nbytes for name in self._buffers}
-        self._memory = workspace.own_memory(manifest, sizes, private_copies(manifest, signatures))
+        private = private_copies(manifest, signatures)
+        self._memory = workspace.own_memory(manifest, sizes, private, apart=limits.apart)
         self._neighbours = workspace.neighbours(manifest, sizes, self._memory.workspace)
 
     def plan(self) -> Plan:

@@ -106,24 +106,27 @@ def neighbours(manifest: Manifest, sizes: Mapping[str, int], workspace: Workspac
     return {name: frozenset(others - group[name]) for name, others in found.items()}
 
 
-def own_memory(manifest: Manifest, sizes: Mapping[str, int], private: frozenset[str]) -> Memory:
-    """The blocks of one invocation: results, `private` copies of inputs, temporaries apart, the workspace."""
-    together, used = spans(manifest), _used(manifest)
+def own_memory(manifest: Manifest, sizes: Mapping[str, int], private: frozenset[str], *, apart: bool = False) -> Memory:
+    """The blocks of one invocation: results, `private` copies of inputs, temporaries apart, the workspace.
+
+    `apart`: no workspace, each temporary has a block of its own.
+    """
+    together, used = {} if apart else spans(manifest), _used(manifest)
     blocks = {
         name: sizes[name]
         for name, buffer in manifest.buffers.items()
         if name not in together and (name in private if buffer.is_read else buffer.io != "temp" or name in used)
     }
-    workspace = arrange(manifest, sizes)
+    workspace = Workspace({}, 0) if apart else arrange(manifest, sizes)
     if workspace.bytes:
         blocks[WORKSPACE] = workspace.bytes
     return Memory(blocks, workspace)
 
 
-def device_bytes(manifest: Manifest, sizes: Mapping[str, int], private: frozenset[str]) -> int:
+def device_bytes(manifest: Manifest, sizes: Mapping[str, int], private: frozenset[str], *, apart: bool = False) -> int:
     """Device memory that an invocation needs at once, in bytes: each input's object, and `own_memory`."""
     inputs = sum(charge(sizes[name]) for name, buffer in manifest.buffers.items() if buffer.is_read)
-    return inputs + own_memory(manifest, sizes, private).charged
+    return inputs + own_memory(manifest, sizes, private, apart=apart).charged
 
 
 @lru_cache(_MANIFESTS)

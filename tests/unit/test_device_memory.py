@@ -54,6 +54,23 @@ def test_a_freed_block_serves_the_next_request_of_its_size() -> None:
     assert (memory.active_bytes, memory.held_bytes) == (1024, 0)
 
 
+def test_an_exact_device_is_asked_for_no_byte_more_and_charged_the_same() -> None:
+    device = SmallDevice(4096)
+    memory = DeviceMemory(device.allocate, exact=True)
+    first, nothing = memory.allocate(1000, 4096), memory.allocate(0, 4096)
+    assert (first.size, nothing.size, device.taken) == (1000, 1, 1001)
+    assert memory.active_bytes == 1024 + 256
+    memory.free(first)
+    other = memory.allocate(1001, 4096)
+    assert other is not first
+    assert memory.allocate(1000, 4096) is first
+    assert (memory.active_bytes, memory.held_bytes) == (2 * 1024 + 256, 0)
+    for block in (first, other, nothing):
+        memory.free(block)
+    memory.trim(0)
+    assert (memory.active_bytes, memory.held_bytes, device.taken) == (0, 0, 0)
+
+
 def test_held_blocks_go_before_the_budget_breaks() -> None:
     device = SmallDevice(1 << 20)
     memory = DeviceMemory(device.allocate)

@@ -7,6 +7,7 @@ import pytest
 from kaas.binding import ObjectInfo, bind
 from kaas.call import Call
 from kaas.manifest import Manifest
+from kaas_emulator.settings import CHECKED
 from kaas_pool.compiler.messages import CompiledSource, Target, Unit
 from kaas_pool.compiler.signatures import read_signatures
 from kaas_pool.front.bundles import OpenedBundle
@@ -37,7 +38,11 @@ graph:
 
 
 @pytest.mark.parametrize(("parameter", "copies"), [("const float *x", 0), ("float *x", 1)])
-def test_an_input_that_a_kernel_may_write_is_counted_twice(parameter: str, copies: int) -> None:
+@pytest.mark.parametrize(("checked", "temporaries"), [("0", 2), ("1", 3)])
+def test_an_input_that_a_kernel_may_write_is_counted_twice(
+    parameter: str, copies: int, checked: str, temporaries: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(CHECKED, checked)
     manifest = Manifest.parse(MANIFEST)
     (signature,) = read_signatures(f'extern "C" __global__ void shift({parameter}, float *y) {{}}')
     target = Target("emulated", (8, 0))
@@ -47,6 +52,7 @@ def test_an_input_that_a_kernel_may_write_is_counted_twice(parameter: str, copie
     call = Call.parse(manifest, {"x": "s3://data/x.raw", "y": "s3://data/y.npy"}, activation_id="a")
     binding = bind(manifest, call, {name: ObjectInfo("e", 4096, b"") for name in call.objects}, {})
     work = Work.of(bundle.digest, binding, bundle.device_bytes(binding), "store")
-    # `v` lies where `t` or `u` lay.
-    assert work.memory == (2 + copies) * 4096 + 2 * 1000 * 4096
-    assert work.memory == Plan.build(manifest, binding, signatures_of(compiled), Limits()).device_bytes
+    # `v` lies where `t` or `u` lay, but where the device checks.
+    assert work.memory == (2 + copies) * 4096 + temporaries * 1000 * 4096
+    limits = Limits(apart=checked == "1")
+    assert work.memory == Plan.build(manifest, binding, signatures_of(compiled), limits).device_bytes

@@ -18,7 +18,18 @@ from kaas_pool.branches import LANES
 from kaas_pool.limits import Limits
 from kaas_pool.operations import Await, Copy, Fill, Launch, Leaf, Permutation, Signal, walk
 from kaas_pool.plan import Plan
-from kaas_pool.workspace import APART_BYTES, WORKSPACE, arrange, charge, device_bytes, own_memory, place, spans, swapped
+from kaas_pool.workspace import (
+    APART_BYTES,
+    WORKSPACE,
+    Workspace,
+    arrange,
+    charge,
+    device_bytes,
+    own_memory,
+    place,
+    spans,
+    swapped,
+)
 
 MIB = 1 << 20
 
@@ -92,6 +103,15 @@ def test_memory_is_counted_with_inputs_copies_and_places() -> None:
     sizes = sizes_of(one, MIB)
     assert device_bytes(one, sizes, frozenset()) == (2 + 1 + 2) * 4 * MIB
     assert device_bytes(one, sizes, frozenset({"x"})) == (2 + 1 + 1 + 2) * 4 * MIB
+
+
+def test_temporaries_of_a_device_that_checks_have_blocks_of_their_own() -> None:
+    one = manifest(copies("x s0", "s0 s1", "s1 s2", "s2 z"))
+    sizes = sizes_of(one, 64)
+    memory = own_memory(one, sizes, frozenset(), apart=True)
+    assert memory.blocks == dict.fromkeys(("s0", "s1", "s2", "z"), 256)
+    assert memory.workspace == Workspace({}, 0)
+    assert device_bytes(one, sizes_of(one, MIB), frozenset(), apart=True) == (2 + 1 + 3) * 4 * MIB
 
 
 items = st.lists(
@@ -234,6 +254,8 @@ def test_any_graph_gives_the_same_with_sharing_as_without(steps: list[str], zero
     expected = Machine(apart, False, 0).run()
     np.testing.assert_array_equal(Machine(plan, True, seed).run(), expected)
     np.testing.assert_array_equal(Machine(apart, True, seed).run(), expected)
+    checked = Plan.build(one, binding, signatures_of(one), Limits(apart=True))
+    np.testing.assert_array_equal(Machine(checked, True, seed).run(), expected)
     assert plan.device_bytes <= apart.device_bytes
     sizes = {name: buffer.nbytes for name, buffer in binding.buffers.items()}
     with patch.object(workspace, "APART_BYTES", 0):

@@ -8,6 +8,8 @@ data of the buffer's type; -p w=@weights.safetensors#dense.w is one tensor.
 `--profile` tells where the time went, by step; its bytes are the sizes of the buffers that a step reads and of
 those that it writes, and GB/s is these by the time of its launches, each between two events around it.
 `--trace` writes every launch, up to 100,000, for viewers such as https://ui.perfetto.dev.
+`--checked` is what compute-sanitizer is on a GPU, and slow: the first access of a kernel outside of the buffers ends
+the run and is told with its line, thread and distance. Memory that nothing was written to holds NaN.
 """
 
 from __future__ import annotations
@@ -34,7 +36,15 @@ from kaas.messages import LogLine
 from kaas.references import Reference
 from kaas.suggest import suggest
 from kaas_cli.arrays import is_npy, is_safetensors, load, save
-from kaas_cli.devices import add_device_argument, add_unsandboxed_argument, describe, images, target
+from kaas_cli.devices import (
+    add_checked_argument,
+    add_device_argument,
+    add_unsandboxed_argument,
+    describe,
+    images,
+    target,
+    turn_checks_on,
+)
 from kaas_cli.output import Failure, note, patience, size
 from kaas_cli.profile import phases_of, profile_text
 from kaas_cli.sizes import all_by_caller
@@ -55,6 +65,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--profile", action="store_true", help="show the time of each step and phase")
     parser.add_argument("--trace", type=Path, metavar="FILE", help="write a trace of all launches, as JSON")
     add_device_argument(parser)
+    add_checked_argument(parser)
     add_unsandboxed_argument(parser)
 
 
@@ -62,6 +73,8 @@ def run(given: argparse.Namespace) -> int:
     """Run, and save or show the outputs."""
     path: Path = given.action
     kind = choose_device(given.device)
+    if given.checked:
+        turn_checks_on(kind)
     files = parse_files(given.files)
     bundle = open_bundle(path)
     _check_outputs(bundle, files)

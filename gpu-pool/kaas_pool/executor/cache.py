@@ -33,9 +33,9 @@ class DeviceCache:
 
         `device_out_of_memory` if it can never fit, or if the device has less than it says. Raises the driver's error.
         """
-        inputs = {key: charge(plan.size_of(buffer)) for buffer, key in keys.items()}
-        work = {name: charge(size) for name, size in plan.memory.blocks.items()}
-        outcome = self.residency.pin_set(inv, inputs, work)
+        inputs = {key: plan.size_of(buffer) for buffer, key in keys.items()}
+        work = plan.memory.blocks
+        outcome = self.residency.pin_set(inv, _charged(inputs), _charged(work))
         if isinstance(outcome, TooLarge):
             return CallerError(
                 "device_out_of_memory",
@@ -48,6 +48,10 @@ class DeviceCache:
             if (error := self._allocate(sizes)) is not None:
                 self.residency.release(inv)
                 return error
+            if self._device.checked:
+                names = {outcome.inputs[key]: buffer for buffer, key in keys.items()}
+                for handle, name in (names | {handle: name for name, handle in outcome.work.items()}).items():
+                    self._device.name_buffer(self.address(handle), name)
         return outcome
 
     def _allocate(self, sizes: Mapping[int, int]) -> KaasError | None:
@@ -68,7 +72,7 @@ class DeviceCache:
                 raise
         # Others use the device too. What is idle here makes room: as much as is wanted, and then, because memory may
         # be in pieces, all of it.
-        for most in (size, self.residency.used):
+        for most in (charge(size), self.residency.used):
             self.residency.evict_idle(most)
             self.collect()
             memory.trim(0)
@@ -113,3 +117,7 @@ class DeviceCache:
             "evicted": changes.evicted,
             "added": changes.added,
         }
+
+
+def _charged(sizes: Mapping[str, int]) -> Mapping[str, int]:
+    return {name: charge(size) for name, size in sizes.items()}

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, Literal
 
+import kaas_emulator
 from kaas.errors import PlatformError
 from kaas_pool.executor.driver_errors import OUT_OF_MEMORY, DriverErrors, Failure, last_fault
 from kaas_pool.executor.host import Bytes, Mapped
@@ -25,6 +26,9 @@ DeviceKind = Literal["cuda", "emulated"]
 #: On the emulated device nothing is faster for it, and unlocking waits for whatever runs there.
 PAGE_LOCK_BYTES: Mapping[DeviceKind, float] = {"cuda": 1 << 20, "emulated": math.inf}
 
+#: What the emulated device's checked mode fills fresh memory with (docs/emulator.md): NaN, or -1.
+_POISON = 0xFF
+
 _NON_BLOCKING = 1  # CU_STREAM_NON_BLOCKING: no implicit order with the default stream.
 _HOST_REGISTER_READ_ONLY = 8  # CU_MEMHOSTREGISTER_READ_ONLY
 
@@ -36,8 +40,6 @@ def import_driver(kind: DeviceKind) -> Any:
     `device_unavailable` where there is no driver, `toolchain_missing` where the emulated one cannot be built.
     """
     if kind == "emulated":
-        import kaas_emulator
-
         try:
             kaas_emulator.activate()
         except kaas_emulator.EmulatorError as error:
@@ -109,14 +111,16 @@ class Device:
             raise PlatformError("device_unavailable", f"there is no {kind} device {index}: {error}") from error
         self.name: str = device.name()
         self.compute_capability: tuple[int, int] = device.compute_capability()
-        self.limits = _limits(self._cuda, device)
+        #: Whether the device knows every buffer's end, and what is in a buffer that nothing was written to.
+        self.checked = kind == "emulated" and kaas_emulator.checked()
+        self.limits = _limits(self._cuda, device, apart=self.checked)
         self.total_bytes: int = device.total_memory()
         self._context = device.make_context()
         try:
             self.copy_in_stream = self._cuda.Stream(_NON_BLOCKING)
             self.copy_out_stream = self._cuda.Stream(_NON_BLOCKING)
             self.slots = [Slot(lambda: self._cuda.Stream(_NON_BLOCKING)) for _ in range(slots)]
-            self.memory = DeviceMemory(self._cuda.mem_alloc)
+            self.memory = DeviceMemory(self._cuda.mem_alloc, exact=self.checked)
             self._staging = pools.PageLockedMemoryPool()
             self._events: list[Any] = []
             attribute = self._cuda.device_attribute.READ_ONLY_HOST_REGISTER_SUPPORTED
@@ -150,6 +154,10 @@ class Device:
     def is_out_of_memory(self, error: BaseException) -> bool:
         """Whether the driver had no memory left, which evicting may cure."""
         return self._errors.code(error) == OUT_OF_MEMORY
+
+    def name_buffer(self, address: int, name: str) -> None:
+        """Have a device that checks call what lies there by this name in its messages."""
+        self._library.kaas_emulator_name(ctypes.c_uint64(address), name.encode())
 
     def staging(self, size: int) -> Bytes:
         """Page-locked host memory of `size` bytes, reused once nobody refers to it."""
@@ -188,6 +196,11 @@ class Device:
         """Zero `size` bytes."""
         if size:
             self._cuda.memset_d8_async(address, 0, size, stream)
+
+    def poison(self, address: int, size: int, stream: Any) -> None:
+        """Make `size` bytes what they are in fresh memory of a device that checks."""
+        if size:
+            self._cuda.memset_d8_async(address, _POISON, size, stream)
 
     def fill(self, address: int, pattern: bytes, size: int, stream: Any) -> None:
         """Repeat `pattern` (1, 2, 4, 8 or 16 bytes) over `size` bytes, a multiple of its length."""
@@ -251,7 +264,7 @@ def _error_text(library: ctypes.CDLL, code: int) -> str:
     return text.value.decode() if text.value else ""
 
 
-def _limits(cuda: Any, device: Any) -> Limits:
+def _limits(cuda: Any, device: Any, *, apart: bool) -> Limits:
     names = cuda.device_attribute
 
     def extent(name: str) -> tuple[int, int, int]:
@@ -266,4 +279,5 @@ def _limits(cuda: Any, device: Any) -> Limits:
             int(device.get_attribute(names.MAX_SHARED_MEMORY_PER_BLOCK)),
             int(device.get_attribute(names.MAX_SHARED_MEMORY_PER_BLOCK_OPTIN)),
         ),
+        apart=apart,
     )

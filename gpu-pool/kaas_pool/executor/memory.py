@@ -31,28 +31,32 @@ class DeviceMemory:
     Freeing on the device waits for everything that runs there, so freed blocks are held back and given to the next
     request of the same size: the invocations of an action ask for the same sizes again. Held blocks count against the
     budget and go when it is short. (PyCUDA's own pool rounds up by up to a sixteenth, which no budget could follow.)
+    `exact`: the device is asked for as many bytes as are wanted, because it checks where a block ends; what they take
+    is the same.
     """
 
-    def __init__(self, allocate_on_device: Callable[[int], Any]) -> None:
+    def __init__(self, allocate_on_device: Callable[[int], Any], *, exact: bool = False) -> None:
         self._allocate_on_device = allocate_on_device
+        self._exact = exact
         self._held: dict[int, list[Allocation]] = {}
         self.active_bytes = 0
         self.held_bytes = 0
 
     def allocate(self, size: int, budget: int) -> Allocation:
-        """A block of `charge(size)` bytes; held blocks go first if all would come to more than `budget` bytes.
+        """A block of `size` bytes, which takes `charge(size)`; held blocks go first if all would be over `budget`.
 
         Raises the driver's error when the device has no memory even with no block held back.
         """
-        size = charge(size)
+        taken = charge(size)
+        size = max(size, 1) if self._exact else taken
         same = self._held.get(size)
         if same:
             allocation = same.pop()
-            self.held_bytes -= size
+            self.held_bytes -= taken
         else:
-            self.trim(max(budget - self.active_bytes - size, 0))
+            self.trim(max(budget - self.active_bytes - taken, 0))
             allocation = self._new(size)
-        self.active_bytes += size
+        self.active_bytes += taken
         return allocation
 
     def _new(self, size: int) -> Allocation:
@@ -68,8 +72,9 @@ class DeviceMemory:
     def free(self, allocation: Allocation) -> None:
         """Take a block back; nothing on the device may use it any more."""
         self._held.setdefault(allocation.size, []).append(allocation)
-        self.active_bytes -= allocation.size
-        self.held_bytes += allocation.size
+        taken = charge(allocation.size)
+        self.active_bytes -= taken
+        self.held_bytes += taken
 
     def trim(self, most: int) -> None:
         """Give held blocks to the driver until at most `most` bytes are held."""
@@ -78,6 +83,6 @@ class DeviceMemory:
             blocks = self._held[size]
             if blocks:
                 blocks.pop().owner.free()
-                self.held_bytes -= size
+                self.held_bytes -= charge(size)
             if not blocks:
                 del self._held[size]

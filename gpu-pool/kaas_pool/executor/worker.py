@@ -282,8 +282,10 @@ class Worker:
         for name, size in plan.memory.blocks.items():
             if name in plan.private:
                 device.copy(own[name], cached[name], size, stream)
-            elif invocation.scrub or name in plan.zeroed:
+            elif name in plan.zeroed or (invocation.scrub and not device.checked):
                 device.clear(own[name], size, stream)
+            elif device.checked:
+                device.poison(own[name], size, stream)
         for name, offset in plan.memory.workspace.offsets.items():
             own[name] = own[WORKSPACE] + offset
             if name in plan.zeroed and not invocation.scrub:

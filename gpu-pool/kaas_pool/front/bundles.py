@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, cast
 
+import kaas_emulator
 from kaas.binding import Binding
 from kaas.bundle import Bundle
 from kaas.errors import CallerError, PlatformError
@@ -75,7 +76,8 @@ class OpenedBundle:
             # All targets' signatures come from one reading of the sources, or from the manifest.
             self._private = private_copies(self.manifest, signatures_of(next(iter(self.images.values()))))
         sizes = {name: buffer.nbytes for name, buffer in binding.buffers.items()}
-        return device_bytes(self.manifest, sizes, self._private)
+        apart = next(iter(self.images)).device == "emulated" and kaas_emulator.checked()
+        return device_bytes(self.manifest, sizes, self._private, apart=apart)
 
     def image_frames(self, target: Target) -> list[tuple[Frame, int]]:
         """Each image's description for an executor and a descriptor of it; the caller closes them."""
