@@ -62,5 +62,6 @@ def name() -> str:
 def store(gate: TcpProxy) -> Iterator[TcpProxy]:
     """The proxy before `gated_pool`'s store, put right again afterwards."""
     yield gate
+    gate.cuts_left = gate.refusals_left = 0
     gate.drop_connections()
     gate.release()

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 _REQUEST = re.compile(rb"(GET|HEAD|PUT|POST|DELETE) (\S+) HTTP/1\.1\r\n")
 _REASON = b"<Error><Code>SlowDown</Code><Message>Reduce your request rate.</Message></Error>"
-_SLOW_DOWN = b"HTTP/1.1 503 Slow Down\r\nConnection: close\r\nContent-Length: %d\r\n\r\n%s" % (len(_REASON), _REASON)
+SLOW_DOWN = b"HTTP/1.1 503 Slow Down\r\nConnection: close\r\nContent-Length: %d\r\n\r\n%s" % (len(_REASON), _REASON)
 
 
 class TcpProxy:
@@ -20,8 +20,8 @@ class TcpProxy:
 
     `cut_answer_after` and `cut_request_after` end a connection (with a reset) once so many bytes of it have been
     forwarded; `cuts_left` bounds how often. While `gate` is clear, nothing is forwarded towards the client. The next
-    `refusals_left` requests are answered here, as an overloaded store does. `hold` keeps chosen requests back, and
-    `stop` makes it a server that is down.
+    `refusals_left` requests whose head `refused` finds are answered here, by `refusal`: all, as an overloaded store
+    does, unless these two say otherwise. `hold` keeps chosen requests back, and `stop` makes it a server that is down.
     """
 
     def __init__(self, target: str) -> None:
@@ -35,6 +35,8 @@ class TcpProxy:
         self.cut_request_after: int | None = None
         self.cuts_left = 0
         self.refusals_left = 0
+        self.refused = re.compile(b"")
+        self.refusal = SLOW_DOWN
         self.gate = threading.Event()
         self.gate.set()
         self._held: re.Pattern[bytes] | None = None
@@ -136,8 +138,8 @@ class TcpProxy:
                 if towards_server:
                     self._note(data)
                     self._keep_back(data)
-                    if self._may_refuse():
-                        source.sendall(_SLOW_DOWN)
+                    if self._may_refuse(data):
+                        source.sendall(self.refusal)
                         break
                 else:
                     self.gate.wait()
@@ -164,9 +166,9 @@ class TcpProxy:
             self.cuts_left -= 1
             return True
 
-    def _may_refuse(self) -> bool:
+    def _may_refuse(self, data: bytes) -> bool:
         with self._changed:
-            if not self.refusals_left:
+            if not self.refusals_left or not self.refused.search(data.partition(b"\r\n\r\n")[0]):
                 return False
             self.refusals_left -= 1
             return True

@@ -23,6 +23,8 @@ _NAMES = frozenset({"InvalidBucketName", "InvalidURI", "KeyTooLongError"})
 _TRANSIENT = frozenset({429, 500, 502, 503, 504})
 _MAX_QUOTED = 200
 
+_NO_S3 = "check that the endpoint in stores.json is that of an S3 store, with no other server between"
+
 _CODE = re.compile(r"<Code>([^<]*)</Code>")
 _MESSAGE = re.compile(r"<Message>([^<]*)</Message>")
 
@@ -74,10 +76,17 @@ def check_answer(status: int, body: bytes, url: str, region: str | None = None) 
             f"{url}: the object store redirects ({reply})",
             hint=f"set the tenant's endpoint and region in stores.json{f' (region {region})' if region else ''}",
         )
-    error = PlatformError("store_error", f"{url}: the object store answers {status} ({reply})")
-    if status in _TRANSIENT or code == "RequestTimeout":
+    is_transient = status in _TRANSIENT or code == "RequestTimeout"
+    hint = "try again later: the object store is overloaded or out of order" if is_transient else _NO_S3
+    error = PlatformError("store_error", f"{url}: the object store answers {status} ({reply})", hint=hint)
+    if is_transient:
         raise TransientError(error)
     raise error
+
+
+def unusable(message: str) -> PlatformError:
+    """`store_error` for an answer that no S3 store gives."""
+    return PlatformError("store_error", message, hint=_NO_S3)
 
 
 def _first(pattern: re.Pattern[str], text: str) -> str:

@@ -16,7 +16,7 @@ from urllib.parse import quote
 from kaas.errors import AuthorError, CallerError, PlatformError
 from kaas_pool.content import ObjectRange
 from kaas_pool.mover.cancellation import Cancellation
-from kaas_pool.mover.stores.answers import TransientError, check_answer
+from kaas_pool.mover.stores.answers import TransientError, check_answer, unusable
 from kaas_pool.mover.stores.connections import Buffer, Connections, Interrupted
 from kaas_pool.mover.stores.signing import EMPTY_PAYLOAD, UNSIGNED_PAYLOAD, Signer
 from kaas_pool.mover.stores.store import ObjectHead, ObjectName
@@ -123,10 +123,10 @@ class S3Store:
     def _stat_of(self, response: http.client.HTTPResponse, name: ObjectName, head_bytes: int) -> ObjectHead:
         found = _CONTENT_RANGE.fullmatch(response.headers.get("Content-Range", ""))
         if response.status == 206 and found is None:
-            raise PlatformError("store_error", f"{self._url(name)}: a partial answer without a usable Content-Range")
+            raise unusable(f"{self._url(name)}: a partial answer without a usable Content-Range")
         size = int(found[3]) if found is not None else response.length
         if size is None:
-            raise PlatformError("store_error", f"{self._url(name)}: an answer without its length")
+            raise unusable(f"{self._url(name)}: an answer without its length")
         expected = min(size, head_bytes)
         data = response.read(expected)
         if len(data) != expected:
@@ -147,7 +147,7 @@ class S3Store:
         # A HEAD's refusal has no body to say which it is: bucket or object, rights or credentials.
         with self._exchange("GET", name, {"Range": "bytes=0-0"}, token) as response:
             self._check(response, name)
-        raise PlatformError("store_error", f"{self._url(name)}: HEAD answers {missing}, GET {response.status}")
+        raise unusable(f"{self._url(name)}: HEAD answers {missing}, GET {response.status}")
 
     def _read_on(self, item: ObjectRange, progress: _Progress, into: memoryview, token: Cancellation) -> None:
         name = ObjectName(item.scheme, item.bucket, item.key, item.version)
@@ -167,11 +167,11 @@ class S3Store:
             if response.status == 206:
                 found = _CONTENT_RANGE.fullmatch(response.headers.get("Content-Range", ""))
                 if found is None or int(found[1]) != first:
-                    raise PlatformError("store_error", f"{url}: the object store answers another range than asked")
+                    raise unusable(f"{url}: the object store answers another range than asked")
                 if int(found[2]) != last:
                     raise _outside(url, item)
             elif first != 0 or response.length != item.size:
-                raise PlatformError("store_error", f"{url}: the object store ignores byte ranges")
+                raise unusable(f"{url}: the object store ignores byte ranges")
             while progress.done < item.size:
                 with into[progress.done :] as rest:
                     count = response.readinto(rest)
@@ -222,7 +222,7 @@ class S3Store:
     def _etag(self, response: http.client.HTTPResponse, name: ObjectName) -> str:
         etag = (response.headers.get("ETag") or "").removeprefix("W/").strip('"')
         if not etag:
-            raise PlatformError("store_error", f"{self._url(name)}: an answer without an ETag")
+            raise unusable(f"{self._url(name)}: an answer without an ETag")
         return etag
 
     @contextlib.contextmanager
