@@ -17,13 +17,13 @@ from kaas.suggest import suggest
 from kaas_cli.cubins import target_of
 from kaas_cli.devices import images, target
 from kaas_cli.sizes import bind_sizes
-from kaas_cli.sources import folder_of, place, read_bundle
+from kaas_cli.sources import folder_of, open_bundle, place, unbuilt
 from kaas_local.stack import Kind
 from kaas_pool.compiler import CompiledSource, Target, Unit, nvrtc
 from kaas_pool.compiler.local import compile_units
 from kaas_pool.findings import Finding, Outcome, Subject, find
 from kaas_pool.findings.estimate import Estimate, estimate
-from kaas_pool.findings.finding import error, from_error
+from kaas_pool.findings.finding import error, from_error, note
 from kaas_pool.limits import Limits
 from kaas_pool.signature_check import signatures_of
 
@@ -89,6 +89,8 @@ def check(path: Path, options: Options) -> Report:
         binding,
     )
     found += find(subject, only=None if opened.is_whole else _OF_PARTS)
+    if folder_of(path) is not None:
+        found += _unbuilt(bundle)
     return Report(
         _located(path, sorted(found, key=lambda finding: finding.order)),
         bundle.manifest,
@@ -109,7 +111,7 @@ class _Opened:
 
 def _open(path: Path) -> _Opened:
     try:
-        return _Opened(Bundle.open(read_bundle(path, is_located=False)), [], is_whole=True)
+        return _Opened(open_bundle(path, is_located=False, is_built=False), [], is_whole=True)
     except AuthorError as failure:
         files = _files(path)
         if FILE_NAME not in files:
@@ -149,6 +151,17 @@ def _missing(bundle: Bundle) -> Iterator[Finding]:
             yield replace(found, rule="source-missing")
 
 
+def _unbuilt(bundle: Bundle) -> Iterator[Finding]:
+    for one in unbuilt(bundle):
+        found = note(
+            one.where,
+            f"there is no file {one.path!r} yet",
+            "a bundle without it goes to no pool",
+            f"`kaas build --arch {one.architecture}` makes it from the source and puts it into the zip",
+        )
+        yield replace(found, rule="cubin-missing")
+
+
 def _is_text(name: str) -> bool:
     return PurePosixPath(name).suffix in INCLUDABLE
 
@@ -174,22 +187,17 @@ def _compile(bundle: Bundle, one: Target, name: str, options: Options) -> Iterat
     waiting = [unit for unit in Unit.all_of(bundle.manifest) if _is_there(unit.source, bundle)]
     while waiting:
         again: list[Unit] = []
-        ready = [_without_missing(unit, bundle) for unit in waiting]
-        results = compile_units(bundle, one, images=images(), allow_unsandboxed=options.allow_unsandboxed, units=ready)
-        for unit, (_, result) in zip(waiting, results, strict=True):
+        results = compile_units(
+            bundle, one, images=images(), allow_unsandboxed=options.allow_unsandboxed, units=waiting
+        )
+        for unit, result in results:
             if isinstance(result, KaasError) and result.row.blame == "platform":
                 raise result
             if isinstance(result, KaasError) and result.code == "kernel_not_found" and len(unit.kernels) > 1:
                 again += [replace(unit, kernels=(kernel,), places=()) for kernel in unit.kernels]
             else:
-                yield Outcome(unit, name, replace(result, unit=unit) if isinstance(result, CompiledSource) else result)
+                yield Outcome(unit, name, result)
         waiting = again
-
-
-def _without_missing(unit: Unit, bundle: Bundle) -> Unit:
-    """The unit without its cubins, if they have still to be made: its source is compiled all the same."""
-    is_made = all(path in bundle.files for _, path in unit.source.cubins)
-    return unit if is_made else replace(unit, source=replace(unit.source, cubins=()))
 
 
 def _is_there(source: Source, bundle: Bundle) -> bool:

@@ -40,8 +40,10 @@ class Bundle:
     layouts: Mapping[str, Layout]
 
     @staticmethod
-    def open(data: bytes) -> Bundle:
+    def open(data: bytes, *, is_built: bool = True) -> Bundle:
         """Open a zip or a manifest's text.
+
+        Unless it `is_built`, cubins beside a source may have still to be made; no pool takes such a bundle.
 
         Raises AuthorError: `bundle_invalid`, `bundle_too_large`, `manifest_missing`, `source_missing`, the errors of
         Manifest.parse, and those of a format for a const's file.
@@ -57,7 +59,7 @@ class Bundle:
             files = {}
             manifest = Manifest.parse(_text_of(data))
             content_type = YAML
-        _check_sources(manifest, files, content_type)
+        _check_sources(manifest, files, content_type, is_built)
         return Bundle(manifest, MappingProxyType(files), digest, content_type, _layouts(manifest, files))
 
     @staticmethod
@@ -71,23 +73,29 @@ class Bundle:
         if not path.is_file():
             _manifest_of(read_directory(directory))
         manifest = Manifest.parse(path.read_bytes())
-        named = {FILE_NAME, *(source.path for source in manifest.kernels if source.text is None)}
-        named.update(path for source in manifest.kernels for _, path in source.cubins)
-        named.update(buffer.file for buffer in manifest.buffers.values() if buffer.file is not None)
+        named = {FILE_NAME, *named_files(manifest)}
         return manifest, read_directory(
             directory, lambda name: name in named or PurePosixPath(name).suffix in INCLUDABLE
         )
 
     @staticmethod
-    def pack(directory: Path, made: Mapping[str, bytes] | None = None) -> bytes:
+    def pack(directory: Path, made: Mapping[str, bytes] | None = None, *, is_built: bool = True) -> bytes:
         """The reproducible zip of a folder, checked as `open` checks it.
 
         It holds the files of `read`, and those `made` for it, in place of what the folder may have at their paths.
         """
         _, files = Bundle.read(directory)
         data = write_archive({**files, **(made or {})})
-        Bundle.open(data)
+        Bundle.open(data, is_built=is_built)
         return data
+
+
+def named_files(manifest: Manifest) -> set[str]:
+    """The paths of the files that a manifest needs beside itself."""
+    named = {source.path for source in manifest.kernels if source.text is None and not source.compiled_only}
+    named.update(path for source in manifest.kernels for _, path in source.cubins)
+    named.update(buffer.file for buffer in manifest.buffers.values() if buffer.file is not None)
+    return named
 
 
 def _manifest_of(files: Mapping[str, bytes]) -> bytes:
@@ -116,7 +124,7 @@ def _text_of(data: bytes) -> str:
     return text
 
 
-def _check_sources(manifest: Manifest, files: Mapping[str, bytes], content_type: str) -> None:
+def _check_sources(manifest: Manifest, files: Mapping[str, bytes], content_type: str, is_built: bool) -> None:
     for step in manifest.kernel_steps:
         source = step.source
         if source.text is None and not source.compiled_only and source.path not in files:
@@ -124,6 +132,8 @@ def _check_sources(manifest: Manifest, files: Mapping[str, bytes], content_type:
         for architecture, path in source.cubins:
             where = step.place(f"cubins.{architecture}")
             if path not in files:
+                if not is_built and not source.compiled_only:
+                    continue
                 raise _missing(path, where, files, content_type, None if source.compiled_only else architecture)
             if not files[path].startswith(_ELF):
                 raise AuthorError(

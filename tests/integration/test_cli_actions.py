@@ -116,6 +116,17 @@ def test_run_takes_from_files_what_the_action_has_in_a_store(action: Path, tmp_p
     assert "hint:  `kaas up` and `kaas invoke` run it with a store" in kaas("run", action).stderr
 
 
+def test_the_emulated_device_does_without_cubins_beside_a_source(action: Path, tmp_path: Path) -> None:
+    edit(action / "kaas.yaml", "source: halve.cu", "source: halve.cu\n    cubins: {sm_90: halve.cubin}")
+    done = kaas("run", action, "-p", "x=[1]", "--device", "emulated")
+    assert done.stdout == "z  float32[1]  4 B\n  [0.5]\n", done.stderr
+    assert "halve.cubin has still to be made: `kaas build --arch sm_90` does" in done.stderr
+    for words in (("build", action, "-o", tmp_path / "a.zip"), ("invoke", action, "-p", "x=[1]", "-p", "z=inline")):
+        refused = kaas(*words)
+        assert refused.returncode == 1
+        assert "'halve.cubin' is not in the bundle" in refused.stderr
+
+
 @pytest.mark.parametrize(
     ("words", "said", "where"),
     [

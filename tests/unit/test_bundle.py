@@ -12,7 +12,7 @@ from manifest_cases import FULL, SAXPY
 from safetensors.numpy import save
 
 from kaas.archive import MAX_BYTES, write_archive
-from kaas.bundle import YAML, ZIP, Bundle
+from kaas.bundle import YAML, ZIP, Bundle, named_files
 from kaas.dtypes import DTYPES
 from kaas.errors import AuthorError
 from kaas.manifest import Manifest
@@ -207,6 +207,20 @@ def test_cubins_are_looked_at(
     assert part in caught.value.message
     if hint is not None:
         assert hint in (caught.value.hint or "")
+
+
+def test_cubins_beside_a_source_may_come_later() -> None:
+    def zip_without(path: str) -> bytes:
+        return write_archive({name: data for name, data in EVERYTHING.items() if name != path})
+
+    assert "bin/gem.sm_90.cubin" not in Bundle.open(zip_without("bin/gem.sm_90.cubin"), is_built=False).files
+    for path, is_built in (("bin/gem.sm_90.cubin", True), ("bin/raw.cubin", False), ("src/gem.cu", False)):
+        with pytest.raises(AuthorError, match=path):
+            Bundle.open(zip_without(path), is_built=is_built)
+
+
+def test_the_files_that_a_manifest_names() -> None:
+    assert named_files(Manifest.parse(FULL)) == EVERYTHING.keys() - {"kaas.yaml"}
 
 
 def test_a_text_has_no_cubins() -> None:

@@ -48,7 +48,7 @@ from kaas_cli.devices import (
 from kaas_cli.output import Failure, note, patience, size
 from kaas_cli.profile import phases_of, profile_text
 from kaas_cli.sizes import all_by_caller
-from kaas_cli.sources import located, open_bundle
+from kaas_cli.sources import located, open_bundle, unbuilt
 from kaas_cli.trace import MOST_SPANS, trace
 from kaas_cli.values import parse_files, parse_values
 from kaas_local.stack import Kind, choose_device
@@ -76,7 +76,8 @@ def run(given: argparse.Namespace) -> int:
     if given.checked:
         turn_checks_on(kind)
     files = parse_files(given.files)
-    bundle = open_bundle(path)
+    # The emulated device runs sources only, so that cubins beside them are not missed.
+    bundle = open_bundle(path, is_built=kind != "emulated")
     _check_outputs(bundle, files)
     values = parse_values(given.values)
     _check_inputs(bundle.manifest, own_names(bundle.manifest, values))
@@ -89,6 +90,8 @@ def run(given: argparse.Namespace) -> int:
         compiled = compile_bundle(bundle, wanted, images=images(), allow_unsandboxed=given.allow_unsandboxed)
         compiled_at = time.monotonic()
         outcome, printed = _run(kind, bundle, compiled, arguments, profile)
+    for one in unbuilt(bundle):
+        note(f"{one.path} has still to be made: `kaas build --arch {one.architecture}` does")
     for name, array in outcome.outputs.items():
         saved = f"  -> {files[name]}{'' if is_npy(files[name]) else ' (raw)'}" if name in files else ""
         print(f"{name}  {array.dtype}{list(array.shape)}  {size(array.nbytes)}{saved}")

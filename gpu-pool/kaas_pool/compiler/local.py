@@ -6,6 +6,7 @@ import os
 import select
 import tempfile
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from kaas.archive import write_archive
@@ -57,25 +58,36 @@ def compile_units(
     units: Sequence[Unit] | None = None,
 ) -> Iterator[tuple[Unit, CompiledSource | KaasError]]:
     """Each of `units` (all of a bundle's, if None) and what became of it, as it becomes known; for the rest as
-    `compile_bundle`. Only `toolchain_missing` that concerns all of them is raised.
+    `compile_bundle`. Cubins that the bundle lacks are passed over where there is a source. Only `toolchain_missing`
+    that concerns all of them is raised.
     """
     cache = ImageCache(images) if images is not None else None
     files = included_files(bundle)
     toolchain = fingerprint(target)
     archive: bytes | None = None
     for unit in Unit.all_of(bundle.manifest) if units is None else units:
-        key = image_key(files, unit, target, toolchain)
-        done = cache.find(key, unit) if cache is not None else None
+        there = _without_missing(unit, bundle)
+        key = image_key(files, there, target, toolchain)
+        done = cache.find(key, there) if cache is not None else None
         if done is None:
             archive = archive or write_archive(bundle.files)
             try:
-                done = _compile(unit, target, archive, allow_unsandboxed, limits)
+                done = _compile(there, target, archive, allow_unsandboxed, limits)
             except KaasError as error:
                 yield unit, error
                 continue
             if cache is not None:
                 cache.keep(key, done)
-        yield unit, done
+        yield unit, replace(done, unit=unit)
+
+
+def _without_missing(unit: Unit, bundle: Bundle) -> Unit:
+    """The unit without those of its cubins that have still to be made."""
+    source = unit.source
+    if source.compiled_only or all(path in bundle.files for _, path in source.cubins):
+        return unit
+    cubins = tuple((architecture, path) for architecture, path in source.cubins if path in bundle.files)
+    return replace(unit, source=replace(source, cubins=cubins))
 
 
 def _compile(unit: Unit, target: Target, archive: bytes, allow_unsandboxed: bool, limits: Limits) -> CompiledSource:
