@@ -144,7 +144,7 @@ class Invocations:
             await self._journal.accept(_unfinished(ticket))
         except sqlite3.Error as error:
             ticket.journalled = False
-            if ticket.life.is_final:
+            if ticket.ended.done():
                 return
             # Its client is told that it was not accepted.
             self._abandon(ticket, "it could not be kept")
