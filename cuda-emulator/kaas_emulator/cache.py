@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+from kaas_emulator import sources
 from kaas_emulator.errors import EmulatorError
+
+#: How often sources that change while they are compiled are compiled.
+_TRIES = 3
 
 
 def cache_root() -> Path:
@@ -20,16 +25,34 @@ def cache_root() -> Path:
     return (Path(xdg) if xdg else Path.home() / ".cache").absolute() / "kaas"
 
 
-def obtain(name: str, build: Callable[[Path], None]) -> Path:
-    """The directory ``name`` in the cache, built first where it is missing.
+def obtain(name: Callable[[], str], build: Callable[[Path], None], made_of: Sequence[Path]) -> Path:
+    """The directory ``name()`` in the cache, built first where it is missing.
 
-    ``build`` fills an empty directory, which is renamed into place when it is complete. Several processes may build
-    the same name at once: the first to finish wins and all answer its directory. Raises EmulatorError where the
-    cache cannot be written.
+    ``name`` tells it from the sources, which are the directories ``made_of``, and ``build`` fills an empty directory
+    from them, which is renamed into place when it is complete. If they were written to meanwhile, what was built may be
+    of neither state: it is thrown away and built again. Several processes may build the same name at once: the first to
+    finish wins and all answer its directory. Raises EmulatorError where the cache cannot be written, or the sources do
+    not come to rest.
     """
-    target = cache_root() / name
-    if target.is_dir():
-        return target
+    for _ in range(_TRIES):
+        stamp = sources.stamp(made_of)
+        target = cache_root() / name()
+        if target.is_dir():
+            return target
+        with _work_directory(target) as work:
+            build(work)
+            if sources.stamp(made_of) == stamp:
+                _put(work, target)
+                return target
+    raise EmulatorError(
+        f"the emulator's sources in {made_of[0]} were written to each time that they were compiled: "
+        "try again when they are at rest"
+    )
+
+
+@contextlib.contextmanager
+def _work_directory(target: Path) -> Iterator[Path]:
+    """An empty directory beside ``target``, of which nothing is left in the end."""
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         work = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
@@ -38,13 +61,15 @@ def obtain(name: str, build: Callable[[Path], None]) -> Path:
             f"cannot write to the cache directory {target.parent}: {error.strerror}; set KAAS_CACHE_DIR to one that can"
         ) from error
     try:
-        build(work)
-        work.chmod(0o755)
-        try:
-            work.rename(target)
-        except OSError:
-            if not target.is_dir():
-                raise
+        yield work
     finally:
         shutil.rmtree(work, ignore_errors=True)
-    return target
+
+
+def _put(work: Path, target: Path) -> None:
+    work.chmod(0o755)
+    try:
+        work.rename(target)
+    except OSError:
+        if not target.is_dir():
+            raise

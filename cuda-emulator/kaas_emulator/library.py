@@ -41,11 +41,12 @@ def _compile(directory: Path) -> None:
         (directory / name).unlink()
 
 
+def _made_of() -> list[Path]:
+    return [sources.driver_directory(), sources.include_directory()]
+
+
 def _name() -> str:
-    digest = sources.digest(
-        [sources.driver_directory(), sources.include_directory()], compiler.version(), *_FLAGS, *_LINK
-    )
-    return f"emulator/driver-{digest}"
+    return f"emulator/driver-{sources.digest(_made_of(), compiler.version(), *_FLAGS, *_LINK)}"
 
 
 def build() -> Path:
@@ -60,7 +61,7 @@ def build() -> Path:
 
 def library_path() -> Path:
     """The path of the emulated libcuda.so.1, built first where it is missing. Raises EmulatorError."""
-    return cache.obtain(_name(), _compile) / SONAME
+    return cache.obtain(_name, _compile, _made_of()) / SONAME
 
 
 def activate() -> Path:

@@ -10,6 +10,9 @@ from kaas_emulator.errors import EmulatorError
 
 _PACKAGE = Path(__file__).resolve().parent
 
+#: Names files as they are at one moment; it changes whenever one of them is written, even if with what it had before.
+Stamp = tuple[tuple[str, int, int, int, int], ...]
+
 
 def _directory(name: str) -> Path:
     for candidate in (_PACKAGE / f"_{name}", _PACKAGE.parent / name):
@@ -42,3 +45,14 @@ def digest(directories: Iterable[Path], *facts: str) -> str:
                 hasher.update(f"{path.relative_to(directory).as_posix()}:{len(content)}:".encode())
                 hasher.update(content)
     return hasher.hexdigest()[:24]
+
+
+def stamp(directories: Iterable[Path]) -> Stamp:
+    """The stamp of all files below the directories."""
+    found = []
+    for directory in directories:
+        for path in sorted(directory.rglob("*")):
+            status = path.stat()
+            times = status.st_mtime_ns, status.st_ctime_ns
+            found.append((path.relative_to(directory).as_posix(), *times, status.st_size, status.st_ino))
+    return tuple(found)

@@ -67,18 +67,24 @@ def fingerprint() -> str:
 
     Raises EmulatorError.
     """
-    return _fingerprint((*_code(), *_link(), *_DEFINES))
+    return _fingerprint((*_code(), *_link(), *_DEFINES), sources.stamp([sources.include_directory()]))
 
 
 @functools.lru_cache(maxsize=2)
-def _fingerprint(flags: tuple[str, ...]) -> str:
+def _fingerprint(flags: tuple[str, ...], _stamp: sources.Stamp) -> str:
     return sources.digest(
         [sources.include_directory()],
         compiler.version(),
         compiler.instruction_set(),
         " ".join(flags),
-        *(hashlib.sha256(Path(str(one.__file__)).read_bytes()).hexdigest() for one in (device_source, resources)),
+        *_own_code(),
     )
+
+
+@functools.lru_cache(maxsize=1)
+def _own_code() -> tuple[str, ...]:
+    """Known from the first time on, since what is confined can read the headers alone."""
+    return tuple(hashlib.sha256(Path(str(one.__file__)).read_bytes()).hexdigest() for one in (device_source, resources))
 
 
 def _prefix_name() -> str:
@@ -101,7 +107,7 @@ def build_prefix() -> Path:
         if done.returncode:
             raise EmulatorError(f"the device language does not compile:\n{done.stderr}")
 
-    return cache.obtain(_prefix_name(), build)
+    return cache.obtain(_prefix_name, build, [sources.include_directory()])
 
 
 def _system_includes() -> tuple[str, ...]:

@@ -15,6 +15,7 @@ import pytest
 from kaas.archive import write_archive
 from kaas.bundle import Bundle
 from kaas.errors import AuthorError
+from kaas_emulator import sources
 from kaas_pool.compiler import Target, start
 from kaas_pool.compiler.client import CompilerClient
 from kaas_pool.frames import Link
@@ -107,6 +108,28 @@ def test_sources_are_compiled_once_and_kept(tmp_path: Path) -> None:
     again = Spawner(tmp_path)
     assert compile_once(tmp_path, upload(), again) == ["a.cu", "b.cu"]
     assert again.children == []
+
+
+def test_what_is_compiled_while_a_header_is_written_to_is_not_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    include = tmp_path / "include"
+    shutil.copytree(sources.include_directory(), include)
+    monkeypatch.setattr(sources, "include_directory", lambda: include)
+
+    header = include / "kaas_device.h"
+    original = header.read_bytes()
+
+    class Writing(Spawner):
+        async def __call__(self) -> Child:
+            header.write_bytes(original + b"\n")
+            return await super().__call__()
+
+    spawners = [Writing(tmp_path), Spawner(tmp_path), Spawner(tmp_path)]
+    for spawner in spawners:
+        header.write_bytes(original)
+        assert compile_once(tmp_path, upload(), spawner) == ["a.cu", "b.cu"]
+    assert [len(spawner.children) for spawner in spawners] == [2, 2, 0]
 
 
 def test_equal_compiles_at_one_moment_are_one(tmp_path: Path) -> None:

@@ -132,7 +132,7 @@ def _compile(request: Request, descriptor: int, place: _Place) -> Compiled:
     readable = toolchains.readable(device)
     work = place.work
     os.chdir(work)
-    toolchains.fingerprint(request.target)
+    toolchains.Toolchain.present(request.target)
     tempfile.tempdir = str(work)
     if device == "emulated":
         _take_the_host_compiler_along()

@@ -12,7 +12,7 @@ from kaas.bundle import Bundle
 from kaas_pool.compiler import messages
 from kaas_pool.compiler.images import ImageCache, image_key, included_files
 from kaas_pool.compiler.messages import CompiledSource, Target, Unit
-from kaas_pool.compiler.toolchains import fingerprint
+from kaas_pool.compiler.toolchains import Toolchain
 from kaas_pool.frames import AsyncLink, Frame, Link
 from kaas_pool.signature_check import check_compiled
 
@@ -51,9 +51,13 @@ class CompilerClient:
         moment are one.
         """
         files = await asyncio.to_thread(included_files, bundle)
-        toolchain = await asyncio.to_thread(fingerprint, self._target)
-        keyed = [(image_key(files, unit, self._target, toolchain), unit) for unit in Unit.all_of(bundle.manifest)]
-        outcomes = await asyncio.gather(*(self._one(key, unit, data) for key, unit in keyed), return_exceptions=True)
+        toolchain = await asyncio.to_thread(Toolchain.present, self._target)
+        keyed = [
+            (image_key(files, unit, self._target, toolchain.fingerprint), unit) for unit in Unit.all_of(bundle.manifest)
+        ]
+        outcomes = await asyncio.gather(
+            *(self._one(key, unit, data, toolchain) for key, unit in keyed), return_exceptions=True
+        )
         compiled: list[CompiledSource] = []
         for outcome in outcomes:
             if isinstance(outcome, BaseException):
@@ -62,13 +66,13 @@ class CompilerClient:
         check_compiled(bundle.manifest, compiled)
         return compiled
 
-    async def _one(self, key: str, unit: Unit, data: bytes) -> CompiledSource:
+    async def _one(self, key: str, unit: Unit, data: bytes, toolchain: Toolchain) -> CompiledSource:
         found = await asyncio.to_thread(self._images.find, key, unit)
         if found is not None:
             return found
         task = self._running.get(key)
         if task is None:
-            task = asyncio.create_task(self._compile(key, unit, data))
+            task = asyncio.create_task(self._compile(key, unit, data, toolchain))
             self._running[key] = task
             task.add_done_callback(lambda done: self._finish(key, done))
         # One caller that goes away does not take the compile from the others.
@@ -79,7 +83,7 @@ class CompilerClient:
         if not done.cancelled():
             done.exception()  # Perhaps nobody waits for it any more.
 
-    async def _compile(self, key: str, unit: Unit, data: bytes) -> CompiledSource:
+    async def _compile(self, key: str, unit: Unit, data: bytes, toolchain: Toolchain) -> CompiledSource:
         async with self._slots:
             try:
                 compiled = await self._run_child(unit, data)
@@ -87,7 +91,8 @@ class CompilerClient:
                 if not death.is_killing:
                     raise messages.died(unit, death.exit_code) from None
                 compiled = await self._try_again(unit, data)
-        await asyncio.to_thread(self._images.keep, key, compiled)
+        if await asyncio.to_thread(lambda: toolchain.is_unchanged):
+            await asyncio.to_thread(self._images.keep, key, compiled)
         return compiled
 
     async def _try_again(self, unit: Unit, data: bytes) -> CompiledSource:

@@ -15,7 +15,7 @@ from kaas.errors import KaasError
 from kaas_pool.compiler import messages, start
 from kaas_pool.compiler.images import ImageCache, image_key, included_files
 from kaas_pool.compiler.messages import CompiledSource, Target, Unit
-from kaas_pool.compiler.toolchains import fingerprint
+from kaas_pool.compiler.toolchains import Toolchain
 from kaas_pool.frames import Frame, Link, LinkClosed
 from kaas_pool.sandbox.policy import COMPILER_LIMITS, Limits
 from kaas_pool.signature_check import check_compiled
@@ -63,11 +63,11 @@ def compile_units(
     """
     cache = ImageCache(images) if images is not None else None
     files = included_files(bundle)
-    toolchain = fingerprint(target)
+    toolchain = Toolchain.present(target)
     archive: bytes | None = None
     for unit in Unit.all_of(bundle.manifest) if units is None else units:
         there = _without_missing(unit, bundle)
-        key = image_key(files, there, target, toolchain)
+        key = image_key(files, there, target, toolchain.fingerprint)
         done = cache.find(key, there) if cache is not None else None
         if done is None:
             archive = archive or write_archive(bundle.files)
@@ -76,7 +76,7 @@ def compile_units(
             except KaasError as error:
                 yield unit, error
                 continue
-            if cache is not None:
+            if cache is not None and toolchain.is_unchanged:
                 cache.keep(key, done)
         yield unit, replace(done, unit=unit)
 

@@ -19,7 +19,7 @@ from kaas.errors import PlatformError
 
 _STANDARD = "c++17"
 #: The C library's headers that kernels include, which NVRTC lacks. Looked for last: a toolkit's own come first.
-_OWN_HEADERS = Path(__file__).parent / "nvrtc_include"
+OWN_HEADERS = Path(__file__).parent / "nvrtc_include"
 
 
 class Refused(Exception):
@@ -40,7 +40,7 @@ def fingerprint() -> str:
     found = [*_libraries("libnvrtc.so*"), *(directory / "cuda.h" for directory in include_directories())]
     stats = [(path.name, status.st_size, status.st_mtime_ns) for path in found if (status := _stat(path)) is not None]
     own = hashlib.sha256()
-    for path in sorted(_OWN_HEADERS.rglob("*")):
+    for path in sorted(OWN_HEADERS.rglob("*")):
         own.update(path.name.encode() + (path.read_bytes() if path.is_file() else b""))
     return f"nvrtc {stats} {_STANDARD} {own.hexdigest()[:16]}"
 
@@ -49,7 +49,7 @@ def include_directories() -> list[Path]:
     """Where CUDA's headers are, if anywhere: the wheel's folder, else the toolkit's; then ours."""
     places = [folder / "cuda_runtime" / "include" for folder in _wheels()]
     places += [toolkit / "include" for toolkit in _toolkits()]
-    return [*[place for place in places if (place / "cuda_fp16.h").exists()][:1], _OWN_HEADERS]
+    return [*[place for place in places if (place / "cuda_fp16.h").exists()][:1], OWN_HEADERS]
 
 
 def readable() -> list[Path]:
@@ -88,7 +88,7 @@ def compile_cubin(
     # Cooperative groups then need nothing of libcu++, which is not among CUDA's own headers.
     options += ["--define-macro=_CG_LIMIT_INCLUDED_DEPENDENCIES"]
     options += [f"--include-path={directory}" for directory in include]
-    options += [f"--pre-include={_OWN_HEADERS / 'implicit.h'}"]
+    options += [f"--pre-include={OWN_HEADERS / 'implicit.h'}"]
     options += [f"--define-macro={macro}={value}" for macro, value in defines]
     program = _value(nvrtc.nvrtcCreateProgram(text.encode(), name.encode(), 0, [], []))
     for expression in expressions:

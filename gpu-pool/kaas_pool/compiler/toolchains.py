@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import cache
+from dataclasses import dataclass
 from pathlib import Path
 
 from kaas.errors import PlatformError
@@ -13,19 +13,32 @@ from kaas_pool.compiler.messages import Target
 from kaas_pool.sandbox import DeviceKind
 
 
-def fingerprint(target: Target) -> str:
-    """What changes whenever the same source could become another image. Raises `toolchain_missing`."""
-    return _fingerprint(target.device)
+@dataclass(frozen=True)
+class Toolchain:
+    """A compiler and its headers: `fingerprint` changes whenever the same source could become another image."""
+
+    fingerprint: str
+    _stamp: sources.Stamp
+
+    @staticmethod
+    def present(target: Target) -> Toolchain:
+        """The one that is there now. Raises `toolchain_missing`."""
+        try:
+            stamp = _stamp()
+            # The host compiler preprocesses for both: signatures are read from its output.
+            host = toolchain.fingerprint()
+        except EmulatorError as missing:
+            raise PlatformError("toolchain_missing", str(missing)) from missing
+        return Toolchain(f"{host} {nvrtc.fingerprint()}" if target.device == "cuda" else host, stamp)
+
+    @property
+    def is_unchanged(self) -> bool:
+        """Whether our headers were not written to since; what was compiled then is of no fingerprint for sure."""
+        return _stamp() == self._stamp
 
 
-@cache
-def _fingerprint(device: DeviceKind) -> str:
-    try:
-        # The host compiler preprocesses for both: signatures are read from its output.
-        host = toolchain.fingerprint()
-    except EmulatorError as missing:
-        raise PlatformError("toolchain_missing", str(missing)) from missing
-    return f"{host} {nvrtc.fingerprint()}" if device == "cuda" else host
+def _stamp() -> sources.Stamp:
+    return sources.stamp([sources.include_directory(), nvrtc.OWN_HEADERS])
 
 
 def readable(device: DeviceKind) -> list[Path]:
