@@ -180,21 +180,22 @@ class Builder:
 
     def _check_launch(self, step: KernelStep, grid: Extent, block: Extent, shared: int) -> None:
         limits = self._limits
-        problem, hint = None, None
+        problem, key, hint = None, "block", "use a smaller block"
         if any(size > most for size, most in zip(block, limits.block, strict=True)):
             problem = f"block {_text(block)} is over the device's {_text(limits.block)}"
         elif math.prod(block) > limits.threads_per_block:
             problem = (
                 f"block {_text(block)} has {math.prod(block)} threads; the device takes {limits.threads_per_block}"
             )
-            hint = "use a smaller block"
         elif any(size > most for size, most in zip(grid, limits.grid, strict=True)):
             problem = f"grid {_text(grid)} is over the device's {_text(limits.grid)}"
+            key = "threads" if step.grid is None else "grid"
             hint = "let each thread do several elements, or put the large extent first: x has the largest limit"
         elif shared > limits.shared_bytes:
             problem = f"{shared} bytes of shared memory are over the device's {limits.shared_bytes}"
+            key, hint = "shared", "keep less in shared memory, for example a tile instead of a whole row"
         if problem is not None:
-            raise CallerError("launch_invalid", f"{step.kernel}: {problem}", where=step.where, hint=hint)
+            raise CallerError("launch_invalid", f"{step.kernel}: {problem}", where=step.place(key), hint=hint)
 
     def _arguments(
         self, step: KernelStep, names: Mapping[str, Number]

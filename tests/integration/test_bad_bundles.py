@@ -13,6 +13,7 @@ import secrets
 import stat
 import zipfile
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -125,6 +126,52 @@ BROKEN = {
         {"message": "no kaas.yaml at its root", "hint": "zip the contents of that folder"},
     ),
     "no YAML": (edited("kaas: 1", "kaas: [1"), "manifest_invalid", {"where": "kaas.yaml:"}),
+    "aliases that multiply": (
+        b"a: &a [x, x, x, x, x, x, x, x, x, x]\n"
+        + b"".join(b"%c: &%c [%s]\n" % (new, new, b", ".join([b"*%c" % old] * 10)) for old, new in pairwise(b"abcdef")),
+        "manifest_invalid",
+        {"message": "more than 100000 values, aliases written out", "where": "kaas.yaml:5"},
+    ),
+    "an alias inside itself": (
+        MANIFEST.replace("[n]", "&s [*s]", 1).encode(),
+        "manifest_invalid",
+        {"message": "stands inside what it names", "where": "kaas.yaml:6"},
+    ),
+    "nesting without end": (
+        MANIFEST.encode() + b"more: " + b"[" * 100_000,
+        "manifest_invalid",
+        {"message": "deeper than 32", "where": "kaas.yaml:14"},
+    ),
+    "a key twice": (
+        edited("  z: {io: out", "  x: {io: in, dtype: float32, shape: [n]}\n  z: {io: out"),
+        "manifest_invalid",
+        {"message": "'x' stands twice", "where": "kaas.yaml:7", "hint": "rename"},
+    ),
+    "a manifest of megabytes": (
+        MANIFEST.encode() + b"# " + b"x" * (1 << 20),
+        "manifest_invalid",
+        {"message": "at most 1048576", "where": "kaas.yaml"},
+    ),
+    "an unknown dtype": (
+        edited("x: {io: in, dtype: float32", "x: {io: in, dtype: float8"),
+        "manifest_invalid",
+        {"message": "'float8' is not an element type", "where": "kaas.yaml:6 buffers.x.dtype", "hint": "'float"},
+    ),
+    "a let that needs itself": (
+        edited("graph:", "let: {half: rest // 2, rest: n - half}\ngraph:"),
+        "name_unknown",
+        {"message": "half needs rest needs half", "where": "kaas.yaml:8 let.half", "hint": "parameters and symbols"},
+    ),
+    "a block over the limit": (
+        edited("block: [64]", "block: [64, 32]"),
+        "manifest_invalid",
+        {"message": "2048 threads", "where": "kaas.yaml:12 graph[0].block", "hint": "smaller block"},
+    ),
+    "a division by zero whatever comes": (
+        edited("threads: [n]", "grid: [n // 0]"),
+        "expression_invalid",
+        {"message": "always divides by zero", "where": "kaas.yaml:11 graph[0].grid[0]"},
+    ),
     "an unknown key": (
         edited("threads: [n]", "thread: [n]"),
         "unknown_key",

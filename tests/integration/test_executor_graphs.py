@@ -160,6 +160,6 @@ def test_shared_memory_over_the_devices_limit_is_refused_with_kernel_place_and_l
     inv = front.start(actions["shared"], actions["shared"].bind(x=constant(1, 7), size=232449), {"x": "x"})
     error = front.expect("failed", inv)["error"]
     assert error["code"] == "launch_invalid"
-    assert error["where"].endswith("graph[0]")
+    assert error["where"].endswith("graph[0].shared")
     assert "through_shared" in error["message"]
     assert "232448" in error["message"]

@@ -193,6 +193,7 @@ class Launcher:
                 f"{kernel}: {launch.shared} bytes of shared memory beside its own {function.static_shared} "
                 f"are over the device's {limit}",
                 where=launch.where,
+                hint="keep less in shared memory, for example a tile instead of a whole row",
             )
         function.allow_shared(launch.shared)
 
