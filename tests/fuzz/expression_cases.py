@@ -127,9 +127,8 @@ def by_python(text: str, names: Mapping[str, Number] = NAMES) -> tuple[str | Non
     Raises NoValueError where a part leaves 64 bits, overflows, divides by zero or is not real, and SyntaxError where
     Python cannot read the text or the text uses what expressions leave out.
     """
-    words = set(re.findall(r"[A-Za-z_]\w*", text))
-    if words & set(keyword.kwlist):
-        raise SyntaxError("a keyword")
+    # A name may be one of Python's keywords.
+    text = re.sub(rf"\b({'|'.join(keyword.kwlist)})\b", r"_\1", text)
     tree = ast.parse(f"({' '.join(text.split())})", mode="eval").body
     if isinstance(tree, ast.Call) and isinstance(tree.func, ast.Name) and tree.func.id in TYPES:
         if len(tree.args) != 1:

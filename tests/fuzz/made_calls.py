@@ -76,13 +76,19 @@ _PARTS = st.sampled_from(
         *("\n", "%2e%2e", "a" * 300, "9" * 30, " ", "+1", "\u0663"),
     ]
 )
+_OPTIONS = st.lists(
+    st.sampled_from(["versionId=v1", "offset=0", "offset=4", "size=8", "size=0", "size=x", "other=1", "versionId="]),
+    max_size=3,
+).map("&".join)
 REFERENCES = st.one_of(
-    st.lists(_PARTS, max_size=8).map("".join),
     st.builds(
-        "s3://data/{}{}".format,
-        st.sampled_from(["x.npy", "x.bin", "w.safetensors#w"]),
-        st.lists(_PARTS, max_size=3).map("".join),
+        "{}{}{}{}".format,
+        st.sampled_from(["s3://data/x.npy", "s3://a-b.c/d/e", "file:///x/y", "s3://data/w.safetensors", "s3://b/k#l"]),
+        st.sampled_from(["", "?"]),
+        _OPTIONS,
+        st.sampled_from(["", "", "#w", "#", "#a#b"]),
     ),
+    st.lists(_PARTS, max_size=8).map("".join),
     st.text(max_size=20),
 )
 

@@ -165,7 +165,7 @@ def _repeat(draw: st.DrawFn, names: _Names, pair: list[str] | None, depth: int) 
 def _kernel(draw: st.DrawFn, names: _Names) -> dict[str, Any]:
     step: dict[str, Any] = {"kernel": draw(st.sampled_from(["step", "ns::step<float, 2>", "_Z4stepPf"]))}
     step["source"] = draw(st.sampled_from([_KERNEL, "src/step.cu"]))
-    extents = [_expression(draw, names) for _ in range(draw(st.integers(1, 3)))]
+    extents = [_expression(draw, names) for _ in range(draw(st.integers(1, 4 if names.lies else 3)))]
     step[draw(st.sampled_from(["threads", "grid"]))] = extents
     step["block"] = draw(st.sampled_from([[256], [16, 16], [8, 8, 8], *([["n"], [2048]] if names.lies else [])]))
     args: list[Any] = []

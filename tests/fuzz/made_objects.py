@@ -55,7 +55,8 @@ def npy_files(draw: st.DrawFn) -> bytes:
         file = io.BytesIO()
         version = draw(st.sampled_from([None, (1, 0), (2, 0), (3, 0)]))
         np.lib.format.write_array(file, draw(arrays()), version=version)
-        return file.getvalue()
+        data = file.getvalue()
+        return draw(st.sampled_from([data, data, data, data[:-1], data + b"\x00", data + data]))
     descr, shape = draw(st.sampled_from(_DESCRS)), draw(st.lists(_EXTENTS | st.integers(0, 1 << 64), max_size=4))
     space = draw(st.sampled_from(["", " ", "\n", "\t "]))
     numbers = [f"{extent}{draw(st.sampled_from(['', '', 'L']))}" for extent in shape]
@@ -142,50 +143,38 @@ NPY_WORDS = (
     b"\x93NUMPY",
 )
 
-_PATHS = st.sampled_from(
-    [
-        *(
-            "kaas.yaml",
-            "saxpy.cu",
-            "src/a.cu",
-            "src/",
-            "src",
-            "a/b/c.h",
-            "../x",
-            "/etc/passwd",
-            "C:\\x",
-            "a\\b",
-            "./a",
-            "a//b",
-        ),
-        *("", "a\x00b", "a\nb", "\u00e9.cu", "\ud800", "x" * 256, "kaas.yaml/x", "con", "a/../b"),
-    ]
-)
 #: Paths that a bundle may have, no two of which are in each other's way.
 GOOD_PATHS = ("kaas.yaml", "saxpy.cu", "src/a.cu", "a/b/c.h", "\u00e9.cu")
+_BAD_PATHS = [
+    *("src", "../x", "a/../b", "/etc/passwd", "C:\\x", "a\\b", "./a", "a//b", "", "a\x00b", "a\nb", "\ud800"),
+    *("x" * 256, "kaas.yaml/x", "src/", "kaas.yaml"),
+]
+_REGULAR, _KINDS = 0o100644, [0, 0o040755, 0o120777, 0o020666, 0o140777]
 
 
 @st.composite
-def zips(draw: st.DrawFn, paths: st.SearchStrategy[str] = _PATHS) -> bytes:
-    """Zips as tools and as liars make them."""
+def zips(draw: st.DrawFn) -> bytes:
+    """Zips as tools make them, half of them with one entry by a liar."""
+    wrong = draw(st.sampled_from(["", "", "", "path", "path", "kind", "method", "64 bits", "bomb"]))
+    names = draw(st.lists(st.sampled_from(GOOD_PATHS), min_size=1 if wrong else 0, max_size=4, unique=True))
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w") as archive:
-        for _ in range(draw(st.integers(0, 5))):
+        for at, name in enumerate(names):
+            lie = wrong if at == len(names) - 1 else ""
             entry = zipfile.ZipInfo("x", (1980, 1, 1, 0, 0, 0))
-            entry.filename = draw(paths)
-            entry.external_attr = draw(st.sampled_from([0o100644, 0o100644, 0, 0o040755, 0o120777, 0o020666])) << 16
-            entry.compress_type = draw(st.sampled_from([zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2]))
-            content = draw(st.binary(max_size=40))
-            if draw(st.integers(0, 9)) == 9:
-                content = bytes(1_100_000)  # Deflated, it unpacks to over 200 times its size.
-            if entry.filename in archive.namelist() and draw(st.booleans()):
-                continue
+            entry.filename = draw(st.sampled_from(_BAD_PATHS)) if lie == "path" else name
+            entry.external_attr = (draw(st.sampled_from(_KINDS)) if lie == "kind" else _REGULAR) << 16
+            entry.compress_type = draw(st.sampled_from([zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED]))
+            if lie == "method":
+                entry.compress_type = zipfile.ZIP_BZIP2
+            # Deflated, it unpacks to over 200 times its size.
+            content = bytes(1_100_000) if lie == "bomb" else draw(st.binary(max_size=40))
             with warnings.catch_warnings(), contextlib.suppress(UnicodeEncodeError):
                 warnings.simplefilter("ignore")  # About duplicates, which are meant.
-                with archive.open(entry, "w", force_zip64=draw(st.integers(0, 7)) == 7) as stream:
+                with archive.open(entry, "w", force_zip64=lie == "64 bits") as stream:
                     stream.write(content)
         archive.comment = draw(st.sampled_from([b"", b"", b"a comment", b"PK\x05\x06" + bytes(18)]))
-    return draw(st.sampled_from([b"", b"", b"#!/bin/sh\n"])) + file.getvalue()
+    return draw(st.sampled_from([b"", b"", b"", b"#!/bin/sh\n"])) + file.getvalue()
 
 
 ZIP_WORDS = (b"PK\x03\x04", b"PK\x01\x02", b"PK\x05\x06", b"PK\x06\x06", b"PK\x06\x07", b"../", b"kaas.yaml")

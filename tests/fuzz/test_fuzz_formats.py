@@ -29,6 +29,7 @@ from kaas.dtypes import DTYPES
 from kaas.formats import npy
 from kaas.formats import safetensors as ours
 
+#: Python 2's 3L, which is read only where Python 2 wrote it, with the keys in their order.
 _LONG = re.compile(rb"[0-9]\s*L")
 
 
@@ -57,11 +58,12 @@ def check_npy_against_numpy(data: bytes) -> str:
         assert layout.dtype is not None
         assert theirs[:2] == (np.dtype(layout.dtype.name), layout.shape)
         assert theirs[3] == layout.offset
+        assert not theirs[2] or sum(extent != 1 for extent in theirs[1]) <= 1
     elif theirs is not None:
         dtype, shape, fortran_order, offset = theirs
-        # Python 2's 3L is read only where Python 2 wrote it, with the keys in their order.
-        is_odd = _LONG.search(data, 0, offset) is not None
-        if dtype.name in DTYPES and dtype.isnative and not (fortran_order or is_odd) and offset <= npy.HEAD_BYTES:
+        # NumPy also reads types that it does not write, such as '=f4' and 'f4'.
+        is_usual = dtype.str.encode() in data[:offset] and _LONG.search(data, 0, offset) is None
+        if dtype.name in DTYPES and dtype.isnative and is_usual and not fortran_order and offset <= npy.HEAD_BYTES:
             assert offset + int(np.prod(shape, dtype=object)) * dtype.itemsize != len(data), data
     return outcome
 
@@ -114,8 +116,6 @@ def check_archive_against_zipfile(data: bytes) -> str:
 def test_zips() -> None:
     check = check_archive_against_zipfile
     hunt("zip", zips(), check, short=80, share=0.01, outcomes=[VALUE, "bundle_invalid"])
-    good = zips(st.sampled_from(GOOD_PATHS))
-    hunt("zip of plain paths", good, check, short=40, share=0.005, outcomes=[VALUE, "bundle_invalid"])
     either = damaged(zips(), ZIP_WORDS)
     hunt("damaged zip", either, check, short=100, share=0.02, outcomes=[VALUE, "bundle_invalid"])
 

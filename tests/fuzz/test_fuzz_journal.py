@@ -85,11 +85,17 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Written:
     return Written(crashed, ends, states)
 
 
+#: A log begins with 32 bytes; each page in it has 4096, and 24 before it.
+_HEAD, _FRAME = 32, 4120
+#: How many pages the writes above make.
+_FRAMES = 37
+
+
 @st.composite
-def _tears(draw: st.DrawFn) -> tuple[float, bytes | None]:
-    """Where the log is torn, as a part of its length, and what stands there if it is not the end."""
-    at = draw(st.floats(0, 1))
-    return at, draw(st.none() | st.binary(min_size=1, max_size=600) | st.just(bytes(4096)))
+def _tears(draw: st.DrawFn) -> tuple[int, bytes | None]:
+    """Where the log is torn, between pages or inside one, and what stands there if it is not the end."""
+    at = _HEAD + draw(st.integers(0, _FRAMES)) * _FRAME + draw(st.sampled_from([0, 0, -_HEAD, 10, 2000]))
+    return at, draw(st.none() | st.none() | st.binary(min_size=1, max_size=600) | st.just(bytes(4096)))
 
 
 def test_a_torn_log_loses_only_what_was_not_acknowledged(written: Written, tmp_path: Path) -> None:
@@ -105,9 +111,8 @@ def test_a_torn_log_loses_only_what_was_not_acknowledged(written: Written, tmp_p
         finally:
             journal.close()
 
-    def check(tear: tuple[float, bytes | None]) -> str:
-        part, rest = tear
-        at = round(part * len(whole))
+    def check(tear: tuple[int, bytes | None]) -> str:
+        at, rest = min(tear[0], len(whole)), tear[1]
         for leftover in tmp_path.iterdir():
             leftover.unlink()
         shutil.copy(written.folder / path.name, path)
@@ -119,5 +124,11 @@ def test_a_torn_log_loses_only_what_was_not_acknowledged(written: Written, tmp_p
         return "whole" if found == written.states[-1] else "torn"
 
     hunt(
-        "journal", _tears(), check, short=20, share=0.0025, known=[(1.0, None), (0.0, None)], outcomes=["whole", "torn"]
+        "journal",
+        _tears(),
+        check,
+        short=40,
+        share=0.0025,
+        known=[(1 << 30, None), (0, None)],
+        outcomes=["whole", "torn"],
     )

@@ -104,6 +104,11 @@ def test_other_types_are_refused_by_name(array: npt.NDArray[Any], part: str) -> 
     assert caught.value.where == WHERE
 
 
+def test_the_machines_own_order_is_not_called_big_endian() -> None:
+    with pytest.raises(CallerError, match="the element type '=f4'"):
+        read(saved(np.zeros(3, "f4")).replace(b"'<f4'", b"'=f4'"))
+
+
 def test_a_file_of_another_length_than_promised() -> None:
     content = saved(np.zeros(10))
     for changed, part in ((content[:-1], "cut short"), (content + b"x", "followed by other bytes")):

@@ -149,7 +149,7 @@ def _dtype(descr: object, label: str, where: str) -> DType:
         found = _TYPE_CODE.fullmatch(descr)
         what = f"the element type {descr!r}"
         hint = f"convert it to one of {', '.join(DTYPES)}"
-        if dtype is not None:
+        if dtype is not None and descr[0] == ">":
             what, hint = "big-endian numbers", f"convert it: array.astype({dtype.name!r})"
         elif found and found[2] in _OTHER_KINDS:
             what = f"{_OTHER_KINDS[found[2]]} ({descr!r})"
