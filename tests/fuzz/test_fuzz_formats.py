@@ -107,7 +107,9 @@ def check_archive_against_zipfile(data: bytes) -> str:
     outcome = check_archive(data)
     if outcome == VALUE:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            theirs = {one.orig_filename: archive.read(one) for one in archive.infolist() if not one.is_dir()}
+            entries = [one for one in archive.infolist() if not one.is_dir()]
+            theirs = {one.orig_filename: archive.read(one) for one in entries}
+        assert len(theirs) == len(entries), "no name stands twice"
         assert read_archive(data) == theirs
     check_bundle(data)
     return outcome
