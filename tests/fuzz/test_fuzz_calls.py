@@ -48,7 +48,7 @@ def test_inline_values() -> None:
 
 
 def test_bodies_of_requests() -> None:
-    hunt("request", bodies(), check_request, short=100, share=0.025, outcomes=[VALUE, "request_invalid"])
+    hunt("request", bodies(), check_request, short=100, share=0.01, outcomes=[VALUE, "request_invalid"])
 
 
 def check_bound(case: MadeCall) -> str:
@@ -87,7 +87,7 @@ def _check_sizes(binding: Binding) -> None:
 
 def test_calls() -> None:
     outcomes = [VALUE, "argument_invalid"]
-    hunt("call", made_calls(), check_bound, short=120, share=0.03, outcomes=outcomes)
+    hunt("call", made_calls(), check_bound, short=120, share=0.015, outcomes=outcomes)
 
 
 def test_wild_arguments() -> None:

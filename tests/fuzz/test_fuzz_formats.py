@@ -99,7 +99,7 @@ def test_safetensors() -> None:
     check = check_safetensors_against_library
     hunt("safetensors", safetensors_files(), check, short=100, share=0.015, outcomes=outcomes)
     either = damaged(safetensors_files(), SAFETENSORS_WORDS)
-    hunt("damaged safetensors", either, check, short=150, share=0.025, outcomes=["format_invalid"])
+    hunt("damaged safetensors", either, check, short=150, share=0.015, outcomes=["format_invalid"])
 
 
 def check_archive_against_zipfile(data: bytes) -> str:
@@ -117,9 +117,9 @@ def check_archive_against_zipfile(data: bytes) -> str:
 
 def test_zips() -> None:
     check = check_archive_against_zipfile
-    hunt("zip", zips(), check, short=80, share=0.01, outcomes=[VALUE, "bundle_invalid"])
+    hunt("zip", zips(), check, short=80, share=0.005, outcomes=[VALUE, "bundle_invalid"])
     either = damaged(zips(), ZIP_WORDS)
-    hunt("damaged zip", either, check, short=100, share=0.02, outcomes=[VALUE, "bundle_invalid"])
+    hunt("damaged zip", either, check, short=100, share=0.01, outcomes=[VALUE, "bundle_invalid"])
 
 
 def check_packed(files: dict[str, bytes]) -> str:

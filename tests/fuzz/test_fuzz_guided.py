@@ -18,7 +18,7 @@ pytestmark = pytest.mark.skipif(
 )
 
 #: Part of the long run's cases, by target.
-_SHARES = dict.fromkeys(SEEDS, 0.07) | {"manifest": 0.04, "bundle": 0.03, "archive": 0.03}
+_SHARES = dict.fromkeys(SEEDS, 0.1) | {"manifest": 0.04, "bundle": 0.03, "archive": 0.03}
 
 
 @pytest.mark.parametrize("target", sorted(SEEDS) if CASES else ["any"])

@@ -17,7 +17,7 @@ _VALIDATOR = jsonschema.Draft202012Validator(_SCHEMA)
 
 
 def test_made_ones() -> None:
-    hunt("manifest", texts(), check_manifest, short=100, share=0.02, known=SEEDS, outcomes=[VALUE, "manifest_invalid"])
+    hunt("manifest", texts(), check_manifest, short=100, share=0.01, known=SEEDS, outcomes=[VALUE, "manifest_invalid"])
 
 
 def check_editors_agree(tree: object) -> str:
@@ -34,7 +34,7 @@ def test_the_schema_for_editors_takes_what_is_read() -> None:
 
 def test_damaged_ones() -> None:
     outcomes = [VALUE, "manifest_invalid"]
-    hunt("damaged manifest", damaged_texts(), check_manifest, short=150, share=0.03, outcomes=outcomes)
+    hunt("damaged manifest", damaged_texts(), check_manifest, short=150, share=0.015, outcomes=outcomes)
 
 
 def test_as_bundles() -> None:

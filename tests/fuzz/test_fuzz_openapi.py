@@ -42,7 +42,7 @@ def pool(s3_server: S3Server, tmp_path_factory: pytest.TempPathFactory) -> Itera
 
 def test_the_pool_does_what_its_description_says(pool: PoolProcess, s3_server: S3Server, tmp_path: Path) -> None:
     digest = pool.client().upload(SAXPY)
-    examples = max(1, round(0.02 * CASES / _OPERATIONS)) if CASES else 2
+    examples = max(1, round(0.01 * CASES / _OPERATIONS)) if CASES else 2
     command = [
         *(sys.executable, "-m", "schemathesis.cli", "run", f"http://127.0.0.1:{pool.port}/openapi.json"),
         *("--header", "Authorization: Bearer alice-token", "--exclude-checks", _NOT_MEANT),

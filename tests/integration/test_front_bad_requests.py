@@ -185,6 +185,13 @@ def test_bodies(front: FrontProcess, bundles: dict[str, str], body: str) -> None
     assert len(json.dumps(answer)) < 2000
 
 
+@pytest.mark.parametrize("body", [b"null", b"[]", b"0", b'""'])
+def test_a_refresh_that_is_no_object(front: FrontProcess, body: bytes) -> None:
+    method, length = "POST /v1/cache/refresh", f"Content-Length: {len(body)}\r\n"
+    check_refused(exchange(front, length, body, method=method))
+    assert exchange(front, "", method=method) == (200, {"refreshed": 0})
+
+
 @pytest.mark.parametrize(
     "data", [b"\xff\xfe{\x00}\x00", b'{"bundle": "\xc0\x80"}', b'{"a": "\xed\xa0\x80"}', b"\x1f\x8b\x08"]
 )

@@ -209,8 +209,7 @@ class Routes:
         """POST /v1/cache/refresh"""
         headers = headers_of(request)
         identity = self._identify(headers, "invoke")
-        data = await read_json(request, headers)
-        body = RefreshRequest.from_json({} if data is None else data)
+        body = RefreshRequest.from_json(await read_json(request, headers, empty={}))
         which = PinFilter(body.bundle, body.buffer, body.reference)
         return _json({"refreshed": await self._pool.objects.refresh(identity.tenant, which)})
 

@@ -34,16 +34,15 @@ def headers_of(request: Request) -> dict[bytes, str]:
     return found
 
 
-async def read_json(request: Request, headers: dict[bytes, str]) -> Any:
-    """The body of an API request, None if it is empty. Raises `request_invalid` and `payload_too_large`."""
+async def read_json(request: Request, headers: dict[bytes, str], empty: Any = None) -> Any:
+    """The body of an API request, `empty` if there is none. Raises `request_invalid` and `payload_too_large`."""
     _check_type(headers, _JSON)
-    return parse_json(await _read(request, headers, MAX_REQUEST_BYTES, _request_too_large))
+    body = await _read(request, headers, MAX_REQUEST_BYTES, _request_too_large)
+    return parse_json(body) if body else empty
 
 
 def parse_json(body: bytes) -> Any:
-    """The value of a body, None if it is empty. Raises `request_invalid`."""
-    if not body:
-        return None
+    """The value of a body. Raises `request_invalid`."""
     try:
         value = _decoder.decode(body.decode())
     except (ValueError, RecursionError) as error:
