@@ -1,0 +1,90 @@
+"""A command whose processes all end with this process, at the latest; see warden.py."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from kaas_local.openwhisk.containers import warden
+from kaas_local.openwhisk.containers.logs import Streams
+
+#: The warden kills at once; it has so long before it is killed itself.
+_END_SECONDS = 10.0
+
+
+class Process:
+    """Starts at construction, in the running event loop."""
+
+    def __init__(
+        self,
+        command: Sequence[str],
+        *,
+        environment: Mapping[str, str],
+        directory: Path,
+        memory_mb: int,
+        descriptor: int,
+        take: Callable[[str, bytes], None],
+    ) -> None:
+        """`descriptor` is handed down under its number and closed here; `take` gets a stream's name and a line.
+
+        `memory_mb` limits the resident memory of all its processes together while `watch` is on; 0 is no limit.
+        """
+        self._control, control = socket.socketpair()
+        out, err = os.pipe(), os.pipe()
+        guarded = [sys.executable, "-I", "-S", warden.__file__, str(control.fileno()), str(memory_mb), *command]
+        try:
+            self._warden = subprocess.Popen(
+                guarded,
+                stdin=subprocess.DEVNULL,
+                stdout=out[1],
+                stderr=err[1],
+                pass_fds=[control.fileno(), descriptor],
+                cwd=directory,
+                env=dict(environment),
+                start_new_session=True,
+            )
+        except BaseException:
+            self._control.close()
+            os.close(out[0])
+            os.close(err[0])
+            raise
+        finally:
+            control.close()
+            for theirs in (out[1], err[1], descriptor):
+                os.close(theirs)
+        self.streams = Streams(out[0], err[0], take)
+        loop = asyncio.get_running_loop()
+        self._ended: asyncio.Future[int] = loop.create_future()
+        self._pidfd = os.pidfd_open(self._warden.pid)
+        loop.add_reader(self._pidfd, self._on_end)
+
+    def watch(self, on: bool) -> None:
+        """Heed the memory limit, or not: what is idle costs nothing."""
+        with contextlib.suppress(OSError):
+            self._control.send(b"+" if on else b"-")
+
+    async def end(self) -> bool:
+        """Kill whatever is left; returns whether the memory limit had ended it before."""
+        with contextlib.suppress(OSError):
+            self._control.shutdown(socket.SHUT_RDWR)
+        try:
+            status = await asyncio.wait_for(asyncio.shield(self._ended), _END_SECONDS)
+        except asyncio.TimeoutError:
+            self._warden.kill()
+            status = await self._ended
+        self._control.close()
+        self.streams.close()
+        return status == warden.MEMORY_EXHAUSTED
+
+    def _on_end(self) -> None:
+        asyncio.get_running_loop().remove_reader(self._pidfd)
+        os.close(self._pidfd)
+        status = self._warden.wait()
+        if not self._ended.done():
+            self._ended.set_result(status)
