@@ -13,6 +13,7 @@ MAX_RESULT_BYTES = 1 << 20
 #: So much of a longer result stands in the record.
 _TRUNCATED_BYTES = 1024
 
+NO_CODE = "Missing main/no code to execute."
 MEMORY_EXHAUSTED = "The action exhausted its memory and was aborted."
 GONE_IN_INIT = "The action did not initialize and exited unexpectedly."
 GONE_IN_RUN = "The action did not produce a valid response and exited unexpectedly."

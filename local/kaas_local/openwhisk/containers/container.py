@@ -45,6 +45,8 @@ class Container:
     async def init(self, call: Call) -> Outcome | None:
         """Start the process and send `/init`; None if that went well."""
         executable, program = self._executable, self._program
+        if not executable.code:
+            return answers.failed(answers.NO_CODE)
         home = self._directory / "action"
         home.mkdir(mode=0o700, parents=True)
         (self._directory / "tmp").mkdir()

@@ -71,7 +71,7 @@ class Containers:
         self._containers: set[Container] = set()
         self._room = Room(settings.max_processes, self._evict_longest_idle)
         #: Ends that are under way.
-        self._ends: set[asyncio.Task[None]] = set()
+        self._ends: dict[Container, asyncio.Task[None]] = {}
         self._is_closed = False
         settings.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         for left in settings.directory.iterdir():
@@ -104,9 +104,10 @@ class Containers:
         """The action was deleted or replaced: its process ends, after the calls that it has."""
         for key in [key for key in self._actions if key[:2] == (namespace, name)]:
             action = self._actions.pop(key)
-            if action.users == 0:
+            container = action.container
+            if container is not None and action.users == 0:
                 self._end_container(action)
-        await self._ended()
+                await self._ends[container]
 
     async def close(self) -> None:
         """Kill all processes; what runs and what waits is answered with an internal error."""
@@ -117,7 +118,8 @@ class Containers:
                 action.idle_end.cancel()
         for container in list(self._containers):
             self._discard(container)
-        await self._ended()
+        while self._ends:
+            await asyncio.wait(self._ends.values())
 
     async def _run(self, executable: Executable, call: Call, timing: _Timing) -> tuple[Outcome, tuple[str, ...]]:
         program = self._programs.get(executable.kind)
@@ -220,27 +222,23 @@ class Containers:
             self._end_container(min(idle, key=lambda action: action.idle_since))
 
     def _end_container(self, action: _Action) -> None:
+        """End an idle one; the action's next call starts another."""
         container, action.container = action.container, None
         if container is not None:
             self._discard(container)
 
     def _discard(self, container: Container) -> None:
-        """End a container, once."""
+        """End a container, unless that is under way or done."""
         if container in self._containers:
             self._containers.remove(container)
-            end = asyncio.get_running_loop().create_task(self._end(container))
-            self._ends.add(end)
-            end.add_done_callback(self._ends.discard)
+            self._ends[container] = asyncio.get_running_loop().create_task(self._end(container))
 
     async def _end(self, container: Container) -> None:
         try:
             await container.close()
         finally:
+            del self._ends[container]
             self._room.give_back()
-
-    async def _ended(self) -> None:
-        while self._ends:
-            await asyncio.wait(self._ends)
 
 
 class _Timing:
