@@ -16,7 +16,7 @@ from kaas_local.openwhisk.app import make_app
 from kaas_local.openwhisk.containers.model import SUCCESS, Answer, Call, Executable
 from kaas_local.openwhisk.entities import Stamp
 from kaas_local.openwhisk.identity import Keys
-from kaas_local.openwhisk.invoker import Invoker
+from kaas_local.openwhisk.invoker import Invoker, now_ms
 from kaas_local.openwhisk.kinds import Kinds
 from kaas_local.openwhisk.services import Services
 from kaas_local.openwhisk.store import Store, StoreThread
@@ -74,7 +74,7 @@ class ScriptedContainers:
         result = self.act(executable, call)
         if isinstance(result, Answer):
             return result
-        start = call.deadline_ms - executable.timeout_ms
+        start = now_ms()
         status = 1 if isinstance(result, dict) and "error" in result else SUCCESS
         return Answer(start, start + STEP_MS, 0, 2, status, result, ("2026 stdout: hello",), False, 10)
 
@@ -118,7 +118,7 @@ class Api:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        await self.invoker.close()
+        await self.invoker.drain()
         self.in_store.close()
         self.store.close()
 

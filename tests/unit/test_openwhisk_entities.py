@@ -8,14 +8,14 @@ from typing import Any
 import pytest
 
 from kaas_local.openwhisk.entities import Action, Package, Stamp
-from kaas_local.openwhisk.kinds import NODEJS, Kinds
+from kaas_local.openwhisk.kinds import KERNEL, NODEJS, PYTHON, Kinds
 from kaas_local.openwhisk.limits import MAX_CODE_BYTES, MAX_PARAMETERS_BYTES, Limits
 from kaas_local.openwhisk.names import Name, check_activation_id, check_namespace, check_segment, parse_component
 from kaas_local.openwhisk.parameters import Parameters
 from kaas_local.openwhisk.refusal import Refusal
 
 NAME = Name("guest", None, "a")
-PYTHON = {"kind": "python:3", "code": "x"}
+CODE = {"kind": "python:3", "code": "x"}
 
 
 def put(body: dict[str, Any], old: Action | None = None, number: int = 1) -> Action:
@@ -120,16 +120,16 @@ def test_what_counts_as_no(value: Any) -> None:
     ],
 )
 def test_limits_out_of_range(given: dict[str, int], text: str) -> None:
-    assert refusal(put, {"exec": PYTHON, "limits": given}) == (400, text)
+    assert refusal(put, {"exec": CODE, "limits": given}) == (400, text)
 
 
 def test_limits() -> None:
-    assert put({"exec": PYTHON}).limits == Limits(60_000, 256, 10, 1)
-    old = put({"exec": PYTHON, "limits": {"timeout": 100, "logs": 0}})
+    assert put({"exec": CODE}).limits == Limits(60_000, 256, 10, 1)
+    old = put({"exec": CODE, "limits": {"timeout": 100, "logs": 0}})
     assert put({"limits": {"memory": 512}}, old).limits == Limits(100, 512, 0, 1)
     assert put({"exec": {"kind": "kaas:1", "code": "x"}, "limits": {"concurrency": 64}}).limits.concurrency == 64
     for wrong in ({"memory": "x"}, {"memory": 1.5}, {"memory": True}, [1]):
-        assert refusal(put, {"exec": PYTHON, "limits": wrong})[0] == 400
+        assert refusal(put, {"exec": CODE, "limits": wrong})[0] == 400
 
 
 def test_kinds() -> None:
@@ -141,8 +141,8 @@ def test_kinds() -> None:
     assert "'cobol:1' is not supported by this platform. Valid values are: 'kaas:1', 'python:3'" in text
     assert refusal(kinds.resolve, "blackbox")[0] == 501
     for kind in (NODEJS, "nodejs:default"):
-        assert "needs Node.js 20" in refusal(Kinds.without([NODEJS]).resolve, kind)[1]
-    assert set(Kinds.without([NODEJS]).to_json()) == {"kaas", "python"}
+        assert "needs Node.js 20" in refusal(Kinds((KERNEL, PYTHON)).resolve, kind)[1]
+    assert set(Kinds((KERNEL, PYTHON)).to_json()) == {"kaas", "python"}
 
 
 def test_a_new_action() -> None:
@@ -176,7 +176,7 @@ def test_binary_is_what_looks_like_base64(code: str, binary: bool) -> None:
 def test_an_update_keeps_what_it_does_not_name() -> None:
     old = put(
         {
-            "exec": {**PYTHON, "main": "m"},
+            "exec": {**CODE, "main": "m"},
             "parameters": [{"key": "a", "value": 1}],
             "annotations": [
                 {"key": "n", "value": 1},
@@ -197,10 +197,10 @@ def test_an_update_keeps_what_it_does_not_name() -> None:
 
 
 def test_versions() -> None:
-    assert put({"exec": PYTHON, "version": "1.2"}).version == "1.2.0"
-    assert put({}, put({"exec": PYTHON, "version": "3.9.9"})).version == "3.9.10"
+    assert put({"exec": CODE, "version": "1.2"}).version == "1.2.0"
+    assert put({}, put({"exec": CODE, "version": "3.9.9"})).version == "3.9.10"
     for wrong in ("", "0.0.0", "1.2.3.4", "1.x", 3, "-1.0.0"):
-        assert refusal(put, {"exec": PYTHON, "version": wrong})[0] == 400
+        assert refusal(put, {"exec": CODE, "version": wrong})[0] == 400
 
 
 def test_a_sequence_takes_its_parameters_from_its_components() -> None:
@@ -212,7 +212,7 @@ def test_a_sequence_takes_its_parameters_from_its_components() -> None:
     )
     assert action.to_json()["exec"] == {"kind": "sequence", "components": ["/guest/x", "/guest/p/y"]}
     assert action.parameters.values == {"_actions": ["/guest/x", "/guest/p/y"]}
-    assert put({"exec": PYTHON}, action).parameters == Parameters(), "and no other kind keeps them"
+    assert put({"exec": CODE}, action).parameters == Parameters(), "and no other kind keeps them"
     assert Action.from_json(action.to_json(), "1", None) == action
 
 
@@ -224,12 +224,12 @@ def test_a_sequence_takes_its_parameters_from_its_components() -> None:
         ({"exec": {}}, 400, "'kind' must be a string"),
         ({"exec": {"kind": "python:3"}}, 400, "'code' must be a string"),
         ({"exec": {"kind": "python:3", "code": 3}}, 400, "'code' must be a string"),
-        ({"exec": {**PYTHON, "main": 3}}, 400, "'main' be a string"),
+        ({"exec": {**CODE, "main": 3}}, 400, "'main' be a string"),
         ({"exec": {"kind": "sequence"}}, 400, "'components' must be defined"),
         ({"exec": {"kind": "sequence", "components": "x"}}, 400, "'components' must be an array"),
-        ({"exec": PYTHON, "publish": 1}, 400, "'publish' must be a boolean"),
-        ({"exec": PYTHON, "delAnnotations": "x"}, 400, "delAnnotations"),
-        ({"exec": PYTHON, "annotations": [{"key": "conductor", "value": True}]}, 501, "Conductor actions"),
+        ({"exec": CODE, "publish": 1}, 400, "'publish' must be a boolean"),
+        ({"exec": CODE, "delAnnotations": "x"}, 400, "delAnnotations"),
+        ({"exec": CODE, "annotations": [{"key": "conductor", "value": True}]}, 501, "Conductor actions"),
         ({"exec": {"kind": "python:3", "code": "x" * (MAX_CODE_BYTES + 1)}}, 413, "exec larger than allowed: 50331649"),
     ],
 )

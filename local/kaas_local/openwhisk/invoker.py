@@ -23,6 +23,9 @@ from kaas_local.openwhisk.store import Store, StoreThread
 from kaas_local.openwhisk.target import Executables, Target
 from kaas_local.openwhisk.throttle import Throttle
 
+_STANDARD_MS = 60_000
+_ADDED_MS = 60_000
+
 _DELETED = "Action could not be found or may have been deleted."
 
 _log = logging.getLogger(__name__)
@@ -93,11 +96,10 @@ class Invoker:
         self._executables.drop(name)
         await self._containers.stop(name.namespace, name.local)
 
-    async def close(self) -> None:
-        """Give up what runs; the next start makes records of it."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+    async def drain(self) -> None:
+        """Wait for what runs, and for its records."""
+        while self._tasks:
+            await asyncio.wait(self._tasks)
 
     async def _begin(
         self, caller: Caller, target: Target, value: Value, cause: str | None, allowance: Allowance
@@ -134,7 +136,7 @@ class Invoker:
             value=target.arguments(value),
             activation_id=activation.activation_id,
             transaction_id=caller.transaction_id,
-            deadline_ms=now_ms() + target.action.limits.timeout,
+            deadline_ms=now_ms() + _patience_ms(target.action.limits.timeout),
             api_key=caller.identity.api_key if target.provides_api_key else None,
             api_host=self._api_host,
         )
@@ -170,6 +172,11 @@ class Invoker:
 def now_ms() -> int:
     """Milliseconds since 1970."""
     return time.time_ns() // 1_000_000
+
+
+def _patience_ms(timeout: int) -> int:
+    """How long an activation may wait for its turn: as long as OpenWhisk's load balancer waits for its end."""
+    return 2 * max(timeout, _STANDARD_MS) + _ADDED_MS
 
 
 def _first_record(caller: Caller, action: Action, begun: int, cause: str | None) -> Activation:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,12 +21,6 @@ class Kinds:
     """The kinds that this machine can run; each family has one, which is its default."""
 
     known: tuple[str, ...] = (KERNEL, PYTHON, NODEJS)
-
-    @staticmethod
-    def without(missing: Iterable[str]) -> Kinds:
-        """All but those for which the machine lacks something."""
-        absent = set(missing)
-        return Kinds(tuple(kind for kind in Kinds().known if kind not in absent))
 
     def resolve(self, given: str) -> str:
         """The kind that a request means, `family:default` included; raises Refusal for one that is not there."""
