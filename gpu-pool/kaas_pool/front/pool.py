@@ -15,6 +15,7 @@ from kaas_pool.front.admission import Admission
 from kaas_pool.front.attempt import Tools
 from kaas_pool.front.bundles import Bundles
 from kaas_pool.front.config import FrontConfig
+from kaas_pool.front.controller import Controller
 from kaas_pool.front.devices import Devices
 from kaas_pool.front.dispatch import Dispatcher
 from kaas_pool.front.executors import Executors
@@ -47,6 +48,7 @@ class Pool:
         loop = asyncio.get_running_loop()
         self.config = config
         self.tokens = tokens
+        self.controller = Controller(config.controller, config.authorisation) if config.controller else None
         self.lost: asyncio.Future[None] = loop.create_future()
         self.journal = Journal(config.journal)
         self.metrics = Metrics()
@@ -122,6 +124,8 @@ class Pool:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self.devices.close()
         await self.mover.close()
+        if self.controller is not None:
+            self.controller.close()
         self.journal.close()
 
     def _targets(self) -> set[Target]:
