@@ -8,12 +8,13 @@ import io
 import time
 import uuid
 import zipfile
-from collections.abc import Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
+from local_stack import PATIENCE_SECONDS
 
 from kaas_local.openwhisk.containers import Answer, Call, Containers, Executable, Settings
 from kaas_local.openwhisk.containers.programs import find_node
@@ -92,6 +93,17 @@ class Machine:
     def wait(self, work: Coroutine[Any, Any, T]) -> T:
         """What the work comes to; the loop runs only meanwhile."""
         return self._loop.run_until_complete(work)
+
+    def until(self, holds: Callable[[], bool], what: str) -> None:
+        """Let the containers go on until something holds."""
+
+        async def wait() -> None:
+            give_up = time.monotonic() + PATIENCE_SECONDS
+            while not holds():
+                assert time.monotonic() < give_up, f"never came about: {what}"
+                await asyncio.sleep(0.02)
+
+        self.wait(wait())
 
     def run(self, action: Executable, value: Any = None, **changes: Any) -> Answer:
         """Run one activation."""

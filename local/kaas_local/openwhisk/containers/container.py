@@ -48,7 +48,8 @@ class Container:
         if not executable.code:
             return answers.failed(answers.NO_CODE)
         home = self._directory / "action"
-        home.mkdir(mode=0o700, parents=True)
+        self._directory.mkdir(mode=0o700)
+        home.mkdir()
         (self._directory / "tmp").mkdir()
         value: dict[str, Any] = {"name": executable.name, "main": executable.main or "main"}
         value |= {"binary": executable.binary, "env": {**executable.env, **_environment(executable, call)}}
