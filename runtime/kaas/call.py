@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any
 
 from kaas._rename import check_renames, merged, renamed
@@ -24,6 +26,9 @@ _MISSING = object()
 #: So many of a call's unknown arguments are compared with a missing one.
 _COMPARED = 64
 
+#: So many outputs of an earlier result are looked at: an action has no more.
+_MOST_VERSIONS = 256
+
 _WHAT = {"in": "the input", "const": "the const input", "inout": "the inout buffer"}
 
 
@@ -41,7 +46,8 @@ class Call:
     `params` has every parameter, defaults filled in. `reads` says where each input's contents come from, `writes`
     where each output goes; an `inout` buffer is in both. `unknown` are the arguments the action does not have.
     `freshness` has every buffer of `reads` that is a reference. `places` says where a buffer's value stands, for those
-    that are not arguments of the same name; see `where`.
+    that are not arguments of the same name; see `where`. `versions` has the etags, by whole object, that came with an
+    earlier result (the argument `kaas`): what the caller says, for the pool to believe or not.
     """
 
     params: Mapping[str, TypedScalar]
@@ -50,6 +56,7 @@ class Call:
     unknown: tuple[str, ...]
     freshness: Mapping[str, Freshness] = field(default_factory=dict)
     places: Mapping[str, str] = field(default_factory=dict)
+    versions: Mapping[str, str] = field(default_factory=dict)
 
     @staticmethod
     def parse(
@@ -127,7 +134,8 @@ class _CallReader:
                     self.reads[buffer.name] = parse_input(arguments[buffer.name], self._where(buffer.name))
         if len(self.writes) > 1:
             self._refuse_shared_targets()
-        return Call(params, self.reads, self.writes, unknown, self._freshness(), self.places)
+        versions = _versions(arguments.get("kaas"))
+        return Call(params, self.reads, self.writes, unknown, self._freshness(), self.places, versions)
 
     def _where(self, name: str) -> str:
         return self.places.get(name) or f"arguments.{name}"
@@ -307,6 +315,22 @@ def _renames(manifest: Manifest, arguments: Mapping[str, Any]) -> Mapping[str, s
     if not isinstance(said, dict):
         raise refuse(None, f"{shorten(said)} is no map of names", 'for example {"image": "x"}')
     return merged(manifest.rename, check_renames(said, manifest.params, manifest.buffers, refuse))
+
+
+def _versions(earlier: object) -> dict[str, str]:
+    """The etags of an earlier result's outputs by whole object: matched by reference, since names are renamed.
+
+    What makes no sense is passed over: whoever passes a result on need not know what is in it.
+    """
+    outputs = earlier.get("outputs") if isinstance(earlier, dict) else None
+    found: dict[str, str] = {}
+    if isinstance(outputs, dict):
+        for output in islice(outputs.values(), _MOST_VERSIONS):
+            reference, etag = (output.get("ref"), output.get("etag")) if isinstance(output, dict) else (None, None)
+            if isinstance(reference, str) and isinstance(etag, str):
+                with suppress(CallerError):
+                    found[Reference.parse(reference, "arguments.kaas").object_id] = etag
+    return found
 
 
 def _parse_freshness(value: object, where: str) -> Freshness:

@@ -173,5 +173,8 @@ def _reads(call: Call) -> list[Read]:
         if isinstance(source, Reference):
             freshness = call.freshness[name]
             max_age = _MAX_AGES.get(freshness.kind, freshness.seconds)
-            reads.append(Read(name, source, max_age, call.where(name)))
+            # What is changed in place is the newest, whatever an earlier result says.
+            is_in_place = call.writes.get(name) is source
+            known = None if is_in_place else call.versions.get(source.object_id)
+            reads.append(Read(name, source, max_age, call.where(name), known))
     return reads

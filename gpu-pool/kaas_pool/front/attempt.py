@@ -20,7 +20,8 @@ from kaas_pool.front.executor import Executor, Run
 from kaas_pool.front.executors import Executors
 from kaas_pool.front.host_room import HostRoom, Room
 from kaas_pool.front.mover_client import Lease, MoverClient
-from kaas_pool.front.objects import GONE
+from kaas_pool.front.objects import GONE, Stored
+from kaas_pool.front.sightings import Answer
 from kaas_pool.front.ticket import Ticket
 from kaas_pool.front.work import Input, Output, render
 
@@ -272,17 +273,19 @@ class Attempt:
         keys: dict[str, str] = {}
 
         async def store(output: Output) -> None:
-            name = output.buffer.name
+            name, header = output.buffer.name, base64.b64encode(output.header).decode()
             etag, origin = await self.tools.mover.store(
                 self.ticket.life.tenant,
                 self._results[name],
                 output.buffer.nbytes,
-                base64.b64encode(output.header).decode(),
+                header,
                 output.object,
                 output.if_match,
                 self.ticket.life.id,
             )
             etags[name], keys[name] = etag, output.cache_key(origin, etag)
+            answer = Answer(etag, len(output.header) + output.buffer.nbytes, header, origin)
+            self.ticket.stored.append(Stored(output.reference, answer, self._now()))
 
         outputs = self.ticket.work.outputs
         await together(*(store(output) for output in outputs if output.if_match is None))

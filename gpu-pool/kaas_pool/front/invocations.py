@@ -195,7 +195,7 @@ class Invocations:
         del self._tickets[life.tenant, life.id]
         self._count(life.tenant, -1)
         if ticket.work.outputs:
-            self._objects.written(life.tenant, [output.reference for output in ticket.work.outputs])
+            self._objects.written(life.tenant, [output.reference for output in ticket.work.outputs], ticket.stored)
         inline_bytes = sum(buffer.nbytes for buffer in ticket.work.inline.values())
         self._outcomes.add(life, journalled=ticket.journalled, inline_bytes=inline_bytes)
         self._metrics.end(life)

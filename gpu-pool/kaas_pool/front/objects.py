@@ -13,7 +13,7 @@ import sqlite3
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from kaas.errors import CallerError, KaasError
 from kaas.formats import HEAD_BYTES
@@ -39,17 +39,30 @@ _Grounds = tuple[tuple[Sighting, float], ...]
 
 @dataclass(frozen=True)
 class Read:
-    """An input that is a reference, and its place in errors. `max_age` in seconds: 0 is always, infinity is pinned."""
+    """An input that is a reference, and its place in errors. `max_age` in seconds: 0 is always, infinity is pinned.
+
+    `known` is the etag that came with the call, from an earlier result. It is the caller's word, so it saves a look
+    only if this tenant has itself seen or written that version lately.
+    """
 
     buffer: str
     reference: Reference
     max_age: float
     where: str
+    known: str | None = None
 
     @property
     def is_pinned(self) -> bool:
         """Whether it stays at the version that was found first."""
         return self.max_age == math.inf
+
+
+class Stored(NamedTuple):
+    """An object as a PUT left it, and when it was answered. The head of `answer` is the header that was written."""
+
+    object_id: str
+    answer: Answer
+    at: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -140,7 +153,9 @@ class Objects:
             answers,
             None if always else tuple(grounds),
             frozenset(
-                name for name, one in objects.items() if not one.pins and all(read.max_age > 0 for read in one.others)
+                name
+                for name, one in objects.items()
+                if not one.pins and (known.get(name) is not None or all(read.max_age > 0 for read in one.others))
             ),
             frozenset(name for name, one in objects.items() if one.pins),
         )
@@ -159,10 +174,12 @@ class Objects:
             raise unwritable(error) from error
         return len(gone)
 
-    def written(self, tenant: str, object_ids: Iterable[str]) -> None:
-        """The tenant may have written these objects: what was seen of them is out of date."""
+    def written(self, tenant: str, object_ids: Iterable[str], stored: Iterable[Stored]) -> None:
+        """The tenant may have written these objects: what was seen of them is out of date, and `stored` is known."""
         for name in object_ids:
             self._recent.forget(tenant, name)
+        for one in stored:
+            self._recent.note(tenant, one.object_id, one.answer, one.at)
 
     def doubt(self, tenant: str, object_id: str) -> None:
         """The store has said that an object is not what it was: ask before anything of it is used again."""
@@ -178,7 +195,8 @@ class Objects:
         )
         found = [(pin, self._authorisation) for pin in pins]
         if one.others:
-            found.append((self._recent.find(tenant, name), self._seconds(*one.others)))
+            recent = self._recent.find(tenant, name)
+            found.append((recent, self._seconds(recent, *one.others)))
         grounds = [
             (sighting, seconds)
             for sighting, seconds in found
@@ -187,9 +205,11 @@ class Objects:
         agree = len({sighting.answer.etag for sighting, _ in grounds}) == 1
         return grounds if agree and len(grounds) == len(found) else None
 
-    def _seconds(self, *reads: Read) -> float:
+    def _seconds(self, sighting: Sighting | None, *reads: Read) -> float:
         """For how long a sighting serves all of these."""
-        return min(self._authorisation, *(read.max_age for read in reads))
+        etag = sighting.answer.etag if sighting is not None else None
+        ages = (math.inf if read.known is not None and read.known == etag else read.max_age for read in reads)
+        return min(self._authorisation, *ages)
 
     async def _ask(self, tenant: str, asked: Mapping[str, _Object]) -> dict[str, Answer]:
         """The store's answers by object id. Raises its errors, and `object_changed` for another version of a pin."""
@@ -233,7 +253,7 @@ class Objects:
             pin.confirm(at, answer.origin)
             grounds.append((pin, self._authorisation))
         recent = self._recent.note(tenant, name, answer, at)
-        return [*grounds, (recent, self._seconds(*one.others))] if one.others else grounds
+        return [*grounds, (recent, self._seconds(recent, *one.others))] if one.others else grounds
 
     async def _keep(self, keys: Sequence[PinKey], answers: Mapping[str, Answer]) -> None:
         """Write new pins to disk, before anybody computes with them."""
