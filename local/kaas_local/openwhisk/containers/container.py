@@ -37,10 +37,18 @@ class Container:
         self._channel: Channel | None = None
         self._log = Log(executable.logs_mb)
         self._sections = Sections(executable.logs_mb)
-        #: Set once it must not get another call.
-        self.is_broken = False
+        self._is_broken = False
         #: Calls that it runs now.
         self.calls = 0
+
+    @property
+    def is_broken(self) -> bool:
+        """Whether it must not get another call."""
+        return self._is_broken or (self._process is not None and self._process.has_ended)
+
+    def give_up(self) -> None:
+        """Let it have no other call."""
+        self._is_broken = True
 
     async def init(self, call: Call) -> Outcome | None:
         """Start the process and send `/init`; None if that went well."""
@@ -102,7 +110,7 @@ class Container:
 
     async def close(self) -> None:
         """Kill what is left of the process, and remove its files."""
-        self.is_broken = True
+        self._is_broken = True
         if self._process is not None:
             await self._process.end()
         if self._channel is not None:

@@ -145,6 +145,8 @@ class Containers:
                 self._rest(key, action)
 
     async def _run_in_turn(self, action: _Action, call: Call, timing: _Timing) -> tuple[Outcome, tuple[str, ...]]:
+        if action.container is not None and action.container.is_broken:  # It has ended while it was idle.
+            self._leave(action, action.container)
         container = action.container
         if container is None:
             await _before(call, action.starting.acquire(), "its process did not start before the deadline")
@@ -157,12 +159,12 @@ class Containers:
         try:
             outcome = await container.run(call)
             if outcome.status == DEVELOPER_ERROR:
-                container.is_broken = True
+                container.give_up()
                 if self._is_closed:
                     raise NotStartedError(_STOPPING)
             return outcome, container.log_of(call, outcome)
         except BaseException:
-            container.is_broken = True
+            container.give_up()
             raise
         finally:
             container.calls -= 1
@@ -173,7 +175,7 @@ class Containers:
         if self._is_closed:
             raise NotStartedError(_STOPPING)
         limit = self._settings.max_processes
-        await _before(call, self._room.take(), f"{limit} processes, the most there may be, were busy")
+        await _before(call, self._room.take(), f"the most processes that there may be, {limit}, were busy")
         container = Container(action.executable, action.program, self._settings.directory)
         self._containers.add(container)
         timing.begins()

@@ -64,6 +64,11 @@ class Process:
         self._pidfd = os.pidfd_open(self._warden.pid)
         loop.add_reader(self._pidfd, self._on_end)
 
+    @property
+    def has_ended(self) -> bool:
+        """Whether it has ended by itself."""
+        return self._warden.poll() is not None
+
     def watch(self, on: bool) -> None:
         """Heed the memory limit, or not: what is idle costs nothing."""
         with contextlib.suppress(OSError):
