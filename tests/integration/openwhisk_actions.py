@@ -42,7 +42,6 @@ def executable(code: str, kind: str = PYTHON, **changes: Any) -> Executable:
         timeout_ms=60_000,
         memory_mb=256,
         logs_mb=10,
-        concurrency=1,
     )
     return replace(made, **changes)
 

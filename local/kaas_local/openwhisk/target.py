@@ -74,7 +74,6 @@ class Target:
             timeout_ms=action.limits.timeout,
             memory_mb=action.limits.memory,
             logs_mb=action.limits.logs,
-            concurrency=action.limits.concurrency,
         )
 
 

@@ -32,8 +32,6 @@ class Executable:
     timeout_ms: int
     memory_mb: int
     logs_mb: int
-    #: Calls at a time in one process; kernel actions only.
-    concurrency: int
 
 
 @dataclass(frozen=True)
