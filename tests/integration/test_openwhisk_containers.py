@@ -300,3 +300,45 @@ def test_a_large_zip(machine: Machine) -> None:
     )
     assert 46 << 20 < len(code) <= 48 << 20
     assert machine.run(executable(code, binary=True)).result == {"x": 35 << 20}
+
+
+def test_nothing_is_left_behind(machine: Machine, directory: Path) -> None:
+    """No descriptor, no file, no process, whatever has become of the activations."""
+    codes = [
+        WAIT,
+        "import none_such",
+        "def main(args):\n    raise SystemExit\n",
+        "def main(args):\n    return 7\n",
+        "(",
+    ]
+
+    def go() -> None:
+        for code in codes:
+            action = executable(code)
+            machine.run(action)
+            machine.wait(machine.containers.stop(action.namespace, action.name))
+        machine.run(executable("bm8gemlw", binary=True))
+
+    go()
+    machine.until(lambda: not list(directory.iterdir()), "the end of the files")
+    before = sorted(path.name for path in Path("/proc/self/fd").iterdir())
+    go()
+    machine.until(lambda: not list(directory.iterdir()), "the end of the files")
+    assert sorted(path.name for path in Path("/proc/self/fd").iterdir()) == before
+    assert children.read_text() == others
+
+
+def test_a_process_that_cannot_be_started(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.executable", "/none/such")
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    for _ in range(3):
+        assert machine.run(executable(WAIT)).status == INTERNAL_ERROR
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
+
+
+def test_a_command_that_cannot_be_started(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with Machine(directory) as machine:
+        gone = replace(machine.containers._programs["python:3"], command=("/none/such",))
+        monkeypatch.setitem(machine.containers._programs, "python:3", gone)
+        answer = machine.run(executable(WAIT))
+    assert (answer.status, answer.result["error"][:12]) == (DEVELOPER_ERROR, "Cannot start")

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 import importlib.util
+import io
+import zipfile
 from collections.abc import Iterator
 
 import pytest
@@ -111,6 +114,21 @@ def test_a_zip_with_a_virtualenv(machine: Machine) -> None:
         "virtualenv/lib/bundled.py": "X = 7\n",
     }
     assert machine.run(executable(zipped(files), binary=True)).result == {"x": 7}
+
+
+def test_what_may_be_executed_in_a_zip_still_may(machine: Machine) -> None:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        tool = zipfile.ZipInfo("bin/tool")
+        tool.external_attr = 0o755 << 16
+        archive.writestr(tool, "#!/bin/sh\necho ❄")
+        archive.writestr(
+            "__main__.py",
+            "import subprocess\ndef main(args):\n    return {'x': tool()}\n"
+            "def tool():\n    return subprocess.check_output(['bin/tool'], text=True)\n",
+        )
+    code = base64.b64encode(buffer.getvalue()).decode()
+    assert machine.run(executable(code, binary=True)).result == {"x": "❄\n"}
 
 
 def test_a_zip_without_main(machine: Machine) -> None:

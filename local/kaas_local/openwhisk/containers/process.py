@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import os
 import socket
 import subprocess
@@ -14,8 +15,10 @@ from pathlib import Path
 from kaas_local.openwhisk.containers import warden
 from kaas_local.openwhisk.containers.logs import Streams
 
-#: The warden kills at once; it has so long before it is killed itself.
+#: The warden kills at once; only what forks faster than it kills takes longer than that.
 _END_SECONDS = 10.0
+
+_log = logging.getLogger("kaas_local")
 
 
 class Process:
@@ -35,10 +38,13 @@ class Process:
 
         `memory_mb` limits the resident memory of all its processes together while `watch` is on; 0 is no limit.
         """
-        self._control, control = socket.socketpair()
-        out, err = os.pipe(), os.pipe()
-        guarded = [sys.executable, "-I", "-S", warden.__file__, str(control.fileno()), str(memory_mb), *command]
-        try:
+        with contextlib.ExitStack() as theirs, contextlib.ExitStack() as ours:
+            theirs.callback(os.close, descriptor)
+            self._control, control = socket.socketpair()
+            ours.callback(self._control.close)
+            theirs.callback(control.close)
+            out, err = _pipe(ours, theirs), _pipe(ours, theirs)
+            guarded = [sys.executable, "-I", "-S", warden.__file__, str(control.fileno()), str(memory_mb), *command]
             self._warden = subprocess.Popen(
                 guarded,
                 stdin=subprocess.DEVNULL,
@@ -49,15 +55,7 @@ class Process:
                 env=dict(environment),
                 start_new_session=True,
             )
-        except BaseException:
-            self._control.close()
-            os.close(out[0])
-            os.close(err[0])
-            raise
-        finally:
-            control.close()
-            for theirs in (out[1], err[1], descriptor):
-                os.close(theirs)
+            ours.pop_all()
         self.streams = Streams(out[0], err[0], take)
         loop = asyncio.get_running_loop()
         self._ended: asyncio.Future[int] = loop.create_future()
@@ -76,14 +74,12 @@ class Process:
 
     async def end(self) -> bool:
         """Kill whatever is left; returns whether the memory limit had ended it before."""
-        with contextlib.suppress(OSError):
-            self._control.shutdown(socket.SHUT_RDWR)
+        self._control.close()
         try:
             status = await asyncio.wait_for(asyncio.shield(self._ended), _END_SECONDS)
         except asyncio.TimeoutError:
-            self._warden.kill()
-            status = await self._ended
-        self._control.close()
+            _log.warning("the processes of an action do not end; process %d goes on killing them", self._warden.pid)
+            return False
         self.streams.close()
         return status == warden.MEMORY_EXHAUSTED
 
@@ -93,3 +89,10 @@ class Process:
         status = self._warden.wait()
         if not self._ended.done():
             self._ended.set_result(status)
+
+
+def _pipe(ours: contextlib.ExitStack, theirs: contextlib.ExitStack) -> tuple[int, int]:
+    read, write = os.pipe()
+    ours.callback(os.close, read)
+    theirs.callback(os.close, write)
+    return read, write
