@@ -302,38 +302,38 @@ def test_a_large_zip(machine: Machine) -> None:
     assert machine.run(executable(code, binary=True)).result == {"x": 35 << 20}
 
 
+def descriptors() -> list[str]:
+    return sorted(path.name for path in Path("/proc/self/fd").iterdir())
+
+
 def test_nothing_is_left_behind(machine: Machine, directory: Path) -> None:
     """No descriptor, no file, no process, whatever has become of the activations."""
-    codes = [
-        WAIT,
-        "import none_such",
-        "def main(args):\n    raise SystemExit\n",
-        "def main(args):\n    return 7\n",
-        "(",
-    ]
+    codes = [WAIT, "import none_such", "def main(args):\n    exit()\n", "def main(args):\n    return 7\n", "("]
+    children = Path(f"/proc/self/task/{os.getpid()}/children")
+    others = children.read_text()
 
-    def go() -> None:
+    def go() -> list[str]:
         for code in codes:
             action = executable(code)
             machine.run(action)
             machine.wait(machine.containers.stop(action.namespace, action.name))
         machine.run(executable("bm8gemlw", binary=True))
+        machine.until(lambda: not list(directory.iterdir()), "the end of the files")
+        return descriptors()
 
-    go()
-    machine.until(lambda: not list(directory.iterdir()), "the end of the files")
-    before = sorted(path.name for path in Path("/proc/self/fd").iterdir())
-    go()
-    machine.until(lambda: not list(directory.iterdir()), "the end of the files")
-    assert sorted(path.name for path in Path("/proc/self/fd").iterdir()) == before
+    assert go() == go()
     assert children.read_text() == others
 
 
-def test_a_process_that_cannot_be_started(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_process_that_cannot_be_started(machine: Machine, directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.executable", "/none/such")
-    before = len(list(Path("/proc/self/fd").iterdir()))
-    for _ in range(3):
+
+    def go() -> list[str]:
         assert machine.run(executable(WAIT)).status == INTERNAL_ERROR
-    assert len(list(Path("/proc/self/fd").iterdir())) == before
+        machine.until(lambda: not list(directory.iterdir()), "the end of the files")
+        return descriptors()
+
+    assert go() == go()
 
 
 def test_a_command_that_cannot_be_started(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
