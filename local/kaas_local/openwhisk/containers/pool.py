@@ -30,7 +30,7 @@ class Settings:
     directory: Path
     #: What the action proxies get: KAAS_POOL_URL, and KAAS_TOKEN if it is to speak for every caller.
     proxy_environment: Mapping[str, str] = field(repr=False)
-    #: At a time, of all actions; a Python one takes some 25 MB, with numpy 50, an action proxy 100.
+    #: At a time, of all actions; a Python one takes some 25 MB, with NumPy 50, an action proxy 80.
     max_processes: int = 16
     #: How long a process waits for the next call.
     idle_s: float = 300.0
