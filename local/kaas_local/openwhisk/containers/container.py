@@ -71,7 +71,7 @@ class Container:
         channel: Channel = FrameChannel() if program.is_code else HttpChannel(self._directory / "proxy")
         self._channel = channel
         self._process = Process(
-            [part.format(channel.descriptor) for part in program.command],
+            [part.replace("{}", str(channel.descriptor)) for part in program.command],
             environment={
                 **program.environment,
                 "HOME": str(self._directory),
@@ -81,7 +81,7 @@ class Container:
             directory=home,
             memory_mb=executable.memory_mb if program.is_code else 0,
             descriptor=channel.descriptor,
-            take=self._log.add if program.is_code else self._sections.add,
+            sink=self._log if program.is_code else self._sections,
         )
         reply = await self._ask(channel.post("/init", {"value": value}), in_init=True)
         return answers.of_init(reply) if isinstance(reply, Reply) else reply
@@ -101,7 +101,7 @@ class Container:
         if self._program.is_code:
             log, self._log = self._log, Log(self._executable.logs_mb)
             if self._process is not None:
-                self._process.streams.take = self._log.add
+                self._process.streams.sink = self._log
         else:
             log = self._sections.take(call.activation_id)
         if outcome.status == DEVELOPER_ERROR:

@@ -11,7 +11,7 @@ import struct
 import termios
 import time
 from collections import deque
-from collections.abc import Callable
+from typing import Protocol
 
 #: Ends an activation's log on each stream of a process that runs several at a time.
 _SENTINEL = b"XXX_THE_END_OF_A_WHISK_ACTIVATION_XXX"
@@ -19,6 +19,17 @@ _SENTINEL = b"XXX_THE_END_OF_A_WHISK_ACTIVATION_XXX"
 _CHUNK_BYTES = 1 << 16
 #: A longer line becomes several.
 _LINE_BYTES = 1 << 14
+
+
+class Sink(Protocol):
+    """Takes what a process writes."""
+
+    @property
+    def is_full(self) -> bool:
+        """Whether it would drop what comes: then it need not be made lines."""
+
+    def add(self, stream: str, line: bytes) -> None:
+        """A line that was read just now, without its end."""
 
 
 class Log:
@@ -29,9 +40,14 @@ class Log:
         self._left = self._limit
         self._lines: list[str] = []
 
+    @property
+    def is_full(self) -> bool:
+        """See Sink."""
+        return self._limit == 0 or self._left < 0
+
     def add(self, stream: str, line: bytes) -> None:
-        """A line that was read just now; the first that is over the limit says so, and ends the log."""
-        if self._limit == 0 or self._left < 0:
+        """See Sink; the first line that is over the limit says so, and ends the log."""
+        if self.is_full:
             return
         self._left -= len(line) + 1
         if self._left < 0:
@@ -56,9 +72,9 @@ class Log:
 class Streams:
     """Reads both pipes in the running event loop, whether or not anybody wants what comes: nobody is ever blocked."""
 
-    def __init__(self, stdout: int, stderr: int, take: Callable[[str, bytes], None]) -> None:
-        """`take` gets a stream's name and a line without its end; it may be replaced."""
-        self.take = take
+    def __init__(self, stdout: int, stderr: int, sink: Sink) -> None:
+        """`sink` may be replaced."""
+        self.sink = sink
         self._partial = {stdout: b"", stderr: b""}
         self._names = {stdout: "stdout", stderr: "stderr"}
         loop = asyncio.get_running_loop()
@@ -76,7 +92,7 @@ class Streams:
                 waiting -= count
             if rest := self._partial.get(descriptor):
                 self._partial[descriptor] = b""
-                self.take(name, rest)
+                self.sink.add(name, rest)
 
     def close(self) -> None:
         """Take what is left, and close both pipes."""
@@ -92,6 +108,9 @@ class Streams:
         if not data:
             self._end(descriptor)
             return 0
+        if self.sink.is_full:
+            self._partial[descriptor] = b""
+            return len(data)
         name = self._names[descriptor]
         *lines, partial = (self._partial[descriptor] + data).split(b"\n")
         for line in lines:
@@ -105,16 +124,16 @@ class Streams:
             cut = _LINE_BYTES
             while cut > _LINE_BYTES - 4 and line[cut] & 0xC0 == 0x80:  # Inside a character.
                 cut -= 1
-            self.take(name, line[:cut])
+            self.sink.add(name, line[:cut])
             line = line[cut:]
         if keep:
             return line
-        self.take(name, line)
+        self.sink.add(name, line)
         return b""
 
     def _end(self, descriptor: int) -> None:
         if rest := self._partial.pop(descriptor):
-            self.take(self._names[descriptor], rest)
+            self.sink.add(self._names[descriptor], rest)
         asyncio.get_running_loop().remove_reader(descriptor)
         os.close(descriptor)
 
@@ -133,8 +152,13 @@ class Sections:
         self._last = b""
         self._ready: dict[str | None, Log] = {}
 
+    @property
+    def is_full(self) -> bool:
+        """Never: the sentinels must be seen."""
+        return False
+
     def add(self, stream: str, line: bytes) -> None:
-        """A line that was read just now."""
+        """See Sink."""
         if line != _SENTINEL:
             self._open[stream].add(stream, line)
             if stream == "stdout":

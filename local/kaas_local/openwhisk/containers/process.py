@@ -9,11 +9,11 @@ import os
 import socket
 import subprocess
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from kaas_local.openwhisk.containers import warden
-from kaas_local.openwhisk.containers.logs import Streams
+from kaas_local.openwhisk.containers.logs import Sink, Streams
 
 #: The warden kills at once; only what forks faster than it kills takes longer than that.
 _END_SECONDS = 10.0
@@ -32,9 +32,9 @@ class Process:
         directory: Path,
         memory_mb: int,
         descriptor: int,
-        take: Callable[[str, bytes], None],
+        sink: Sink,
     ) -> None:
-        """`descriptor` is handed down under its number and closed here; `take` gets a stream's name and a line.
+        """`descriptor` is handed down under its number and closed here; `sink` takes what is written.
 
         `memory_mb` limits the resident memory of all its processes together while `watch` is on; 0 is no limit.
         """
@@ -56,7 +56,7 @@ class Process:
                 start_new_session=True,
             )
             ours.pop_all()
-        self.streams = Streams(out[0], err[0], take)
+        self.streams = Streams(out[0], err[0], sink)
         loop = asyncio.get_running_loop()
         self._ended: asyncio.Future[int] = loop.create_future()
         self._pidfd = os.pidfd_open(self._warden.pid)
