@@ -54,7 +54,7 @@ class _Action:
         self.container: Container | None = None
         #: Calls that run or wait.
         self.users = 0
-        self.turns = asyncio.Semaphore(program.calls)
+        self.turns = Room(program.calls)
         self.starting = asyncio.Lock()
         self.idle_since = 0.0
         self.idle_end: asyncio.TimerHandle | None = None
@@ -134,11 +134,11 @@ class Containers:
             action.idle_end = None
         action.users += 1
         try:
-            await _before(call, action.turns.acquire(), "its process was busy until the deadline")
+            await _before(call, action.turns.take(), "its process was busy until the deadline")
             try:
                 return await self._run_in_turn(action, call, timing)
             finally:
-                action.turns.release()
+                action.turns.give_back()
         finally:
             action.users -= 1
             if action.users == 0:

@@ -1,4 +1,4 @@
-"""How many processes there may be at a time."""
+"""How many processes there may be at a time, and how many calls in each."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ class NotStartedError(Exception):
 
 
 class Room:
-    """Places for processes, given in the order of asking."""
+    """Places, given in the order of asking (which asyncio's Semaphore does not keep before Python 3.11)."""
 
-    def __init__(self, places: int, make_room: Callable[[], None]) -> None:
-        """`make_room` is called whenever none is free, and may lead to a `give_back`."""
+    def __init__(self, places: int, make_room: Callable[[], None] = lambda: None) -> None:
+        """`make_room` is called whenever no place is free, and may lead to a `give_back`."""
         self._free = places
         self._make_room = make_room
         self._waiting: deque[asyncio.Future[None]] = deque()
@@ -43,7 +43,7 @@ class Room:
             raise
 
     def give_back(self) -> None:
-        """A process has ended."""
+        """Who has a place needs it no more."""
         while self._waiting:
             place = self._waiting.popleft()
             if not place.done():
