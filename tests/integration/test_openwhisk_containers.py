@@ -278,6 +278,13 @@ def test_close_answers_everything(directory: Path, tmp_path: Path, moment: str) 
             )
 
 
+def test_stop_after_close(machine: Machine) -> None:
+    action = executable(WAIT)
+    machine.run(action)
+    machine.wait(machine.containers.close())
+    machine.wait(machine.containers.stop(action.namespace, action.name))
+
+
 def test_an_unknown_kind(machine: Machine) -> None:
     answer = machine.run(executable("", "cobol:85"))
     assert (answer.status, answer.logs) == (DEVELOPER_ERROR, ())

@@ -107,7 +107,8 @@ class Containers:
             container = action.container
             if container is not None and action.users == 0:
                 self._end_container(action)
-                await self._ends[container]
+                if container in self._ends:
+                    await asyncio.wait({self._ends[container]})
 
     async def close(self) -> None:
         """Kill all processes; what runs and what waits is answered with an internal error."""
