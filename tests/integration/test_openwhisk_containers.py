@@ -16,12 +16,14 @@ from openwhisk_actions import Machine, call, executable, zipped
 from kaas_local.openwhisk.containers import Answer, Executable
 from kaas_local.openwhisk.containers.model import DEVELOPER_ERROR, INTERNAL_ERROR, SUCCESS
 
-#: Returns its process's id when a file is there; says that it waits by making another.
+#: Returns its process's id when a file is there; says that it waits by making another, with the id.
 WAIT = """\
 import os, time
 def main(args):
     if 'gate' in args:
-        open(args['gate'] + '-waits', 'w').close()
+        with open(args['gate'] + '-starts', 'w') as file:
+            file.write(str(os.getpid()))
+        os.rename(args['gate'] + '-starts', args['gate'] + '-waits')
         while not os.path.exists(args['gate']):
             time.sleep(0.01)
     return {'pid': os.getpid(), 'parent': os.getppid()}
@@ -51,6 +53,11 @@ def is_alive(pid: int) -> bool:
 
 def waits(gate: Path) -> bool:
     return Path(f"{gate}-waits").exists()
+
+
+def begin(machine: Machine, action: Executable, gate: Path) -> asyncio.Task[Answer]:
+    """A call that comes to its end when the gate is there."""
+    return asyncio.create_task(machine.containers.run(action, call({"gate": str(gate)})))
 
 
 async def until_waits(gate: Path) -> None:
@@ -90,7 +97,7 @@ def test_stop_lets_what_runs_and_what_waits_come_to_its_end(machine: Machine, tm
     action = executable(WAIT)
 
     async def go() -> list[Answer]:
-        running = [asyncio.create_task(machine.containers.run(action, call({"gate": str(gate)}))) for _ in range(2)]
+        running = [begin(machine, action, gate) for _ in range(2)]
         await until_waits(gate)
         await machine.containers.stop(action.namespace, action.name)
         gate.touch()
@@ -106,7 +113,7 @@ def test_one_call_at_a_time_in_the_order_of_coming(machine: Machine, tmp_path: P
     action = executable(WAIT)
 
     async def go() -> list[Answer]:
-        running = [asyncio.create_task(machine.containers.run(action, call({"gate": str(gate)}))) for _ in range(5)]
+        running = [begin(machine, action, gate) for _ in range(5)]
         await until_waits(gate)
         gate.touch()
         return list(await asyncio.gather(*running))
@@ -125,7 +132,7 @@ def test_a_call_waits_until_its_deadline_and_no_longer(machine: Machine, tmp_pat
     action = executable(WAIT)
 
     async def go() -> tuple[Answer, Answer]:
-        running = asyncio.create_task(machine.containers.run(action, call({"gate": str(gate)})))
+        running = begin(machine, action, gate)
         await until_waits(gate)
         late = await machine.containers.run(action, call(within_s=0.3))
         gate.touch()
@@ -139,32 +146,12 @@ def test_a_call_waits_until_its_deadline_and_no_longer(machine: Machine, tmp_pat
     assert machine.run(action).init_ms is None
 
 
-def test_the_actions_time_begins_when_it_does(machine: Machine, tmp_path: Path) -> None:
-    """A call that has waited gets the whole time limit all the same."""
-    gate = tmp_path / "gate"
-    action = executable(WAIT, timeout_ms=60_000)
-
-    async def go() -> Answer:
-        running = asyncio.create_task(machine.containers.run(action, call({"gate": str(gate)})))
-        await until_waits(gate)
-        second = asyncio.create_task(machine.containers.run(action, call(within_s=5)))
-        await asyncio.sleep(0)
-        gate.touch()
-        await running
-        return await second
-
-    assert machine.wait(go()).status == SUCCESS
-
-
 def test_calls_of_different_actions_overlap(machine: Machine, tmp_path: Path) -> None:
     actions = [executable(WAIT), executable(WAIT)]
     gates = [tmp_path / "one", tmp_path / "two"]
 
     async def go() -> list[Answer]:
-        running = [
-            asyncio.create_task(machine.containers.run(action, call({"gate": str(gate)})))
-            for action, gate in zip(actions, gates, strict=True)
-        ]
+        running = [begin(machine, action, gate) for action, gate in zip(actions, gates, strict=True)]
         for gate in gates:
             await until_waits(gate)
         for gate in gates:
@@ -189,7 +176,7 @@ def test_without_room_a_call_waits_for_what_runs(directory: Path, tmp_path: Path
     with Machine(directory, max_processes=1) as machine:
 
         async def go() -> list[Answer]:
-            busy = [asyncio.create_task(machine.containers.run(actions[0], call({"gate": str(gate)}))) for _ in "ab"]
+            busy = [begin(machine, actions[0], gate) for _ in "ab"]
             await until_waits(gate)
             late = await machine.containers.run(actions[1], call(within_s=0.3))
             other = asyncio.create_task(machine.containers.run(actions[1], call()))
@@ -222,7 +209,7 @@ def test_a_call_ends_idleness(directory: Path, tmp_path: Path) -> None:
         pid = pid_of(machine.run(action))
 
         async def go() -> Answer:
-            running = asyncio.create_task(machine.containers.run(action, call({"gate": str(gate)})))
+            running = begin(machine, action, gate)
             await asyncio.sleep(0.6)
             gate.touch()
             return await running
@@ -242,16 +229,18 @@ def test_a_process_that_was_killed_is_replaced(machine: Machine) -> None:
 
 def test_a_cancelled_call_ends_its_process(machine: Machine, tmp_path: Path) -> None:
     gate = tmp_path / "gate"
-    action = executable("import os\nopen('pid', 'w').write(str(os.getpid()))\n" + WAIT)
+    action = executable(WAIT)
 
     async def go() -> None:
-        running = asyncio.create_task(machine.containers.run(action, call({"gate": str(gate)})))
+        running = begin(machine, action, gate)
         await until_waits(gate)
         running.cancel()
         with pytest.raises(asyncio.CancelledError):
             await running
 
     machine.wait(go())
+    pid = int(Path(f"{gate}-waits").read_text())
+    machine.until(lambda: not is_alive(pid), "the end of the cancelled call's process")
     assert machine.run(action).init_ms is not None
 
 
@@ -264,9 +253,7 @@ def test_close_answers_everything(directory: Path, tmp_path: Path, moment: str) 
         actions += {"init": [], "run": [], "queue": actions, "room": [executable(WAIT)]}[moment]
 
         async def go() -> list[Answer]:
-            running = [
-                asyncio.create_task(machine.containers.run(action, call({"gate": str(gate)}))) for action in actions
-            ]
+            running = [begin(machine, action, gate) for action in actions]
             await until_waits(gate)
             await machine.containers.close()
             return list(await asyncio.gather(*running, machine.containers.run(executable(WAIT), call())))
