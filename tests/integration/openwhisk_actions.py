@@ -18,8 +18,7 @@ from local_stack import PATIENCE_SECONDS
 
 from kaas_local.openwhisk.containers import Answer, Call, Containers, Executable, Settings
 from kaas_local.openwhisk.containers.programs import find_node
-
-PYTHON, NODEJS, KERNEL = "python:3", "nodejs:20", "kaas:1"
+from kaas_local.openwhisk.kinds import PYTHON
 
 needs_node = pytest.mark.skipif(find_node() is None, reason="no Node.js 20 or newer on PATH")
 

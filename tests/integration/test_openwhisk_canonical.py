@@ -10,9 +10,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import pytest
-from openwhisk_actions import NODEJS, PYTHON, Machine, executable, lines, needs_node
+from openwhisk_actions import Machine, executable, lines, needs_node
 
 from kaas_local.openwhisk.containers.model import DEVELOPER_ERROR, SUCCESS
+from kaas_local.openwhisk.kinds import NODEJS, PYTHON
 
 
 @dataclass(frozen=True)

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from openwhisk_actions import NODEJS, Machine, executable, lines, needs_node, zipped
+from openwhisk_actions import Machine, executable, lines, needs_node, zipped
 
 from kaas_local.openwhisk.containers.model import APPLICATION_ERROR, DEVELOPER_ERROR, SUCCESS, Answer
+from kaas_local.openwhisk.kinds import NODEJS
 
 pytestmark = needs_node
 

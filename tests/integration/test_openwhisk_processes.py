@@ -11,9 +11,10 @@ from pathlib import Path
 
 import pytest
 from local_stack import wait_until
-from openwhisk_actions import NODEJS, PYTHON, Machine, executable, lines, needs_node
+from openwhisk_actions import Machine, executable, lines, needs_node
 
 from kaas_local.openwhisk.containers.model import DEVELOPER_ERROR, SUCCESS
+from kaas_local.openwhisk.kinds import NODEJS, PYTHON
 
 MEMORY = {"error": "The action exhausted its memory and was aborted."}
 

@@ -11,13 +11,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from openwhisk_actions import KERNEL, Machine, call, executable, lines, zipped
+from openwhisk_actions import Machine, call, executable, lines, zipped
 from scripted_pool import Request, ScriptedPool, done, error
 from test_proxy_protocol import COPY, RESULT, go_well
 
 from kaas.client import digest_of
 from kaas_local.openwhisk.containers import Answer
 from kaas_local.openwhisk.containers.model import APPLICATION_ERROR, DEVELOPER_ERROR, SUCCESS
+from kaas_local.openwhisk.kinds import KERNEL
 
 
 @pytest.fixture(scope="module")

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from kaas_local.openwhisk.containers import launchers
 from kaas_local.openwhisk.containers.answers import GONE_IN_INIT, GONE_IN_RUN
+from kaas_local.openwhisk.kinds import KERNEL, NODEJS, PYTHON
 
 _NODE_MAJOR = 20
 _NODE_SECONDS = 10
@@ -58,13 +59,13 @@ def programs(proxy_environment: Mapping[str, str], node: Path | None) -> dict[st
         plain["TZ"] = os.environ["TZ"]
     path = {"PYTHONPATH": os.environ["PYTHONPATH"]} if "PYTHONPATH" in os.environ else {}
     found = {
-        "kaas:1": Program(
+        KERNEL: Program(
             (sys.executable, "-m", "kaas_proxy", "--bind", "fd://{}"),
             {**plain, **path, **proxy_environment},
             calls=64,  # As many as the proxy takes; OpenWhisk would start as many containers.
             is_code=False,
         ),
-        "python:3": Program(
+        PYTHON: Program(
             (sys.executable, "-I", "-X", "utf8", str(_LAUNCHERS / "python.py"), "{}"),
             plain,
             gone_in_init="Cannot start action. Check logs for details.",
@@ -73,5 +74,5 @@ def programs(proxy_environment: Mapping[str, str], node: Path | None) -> dict[st
         ),
     }
     if node is not None:
-        found["nodejs:20"] = Program((str(node), str(_LAUNCHERS / "nodejs.cjs"), "{}"), plain)
+        found[NODEJS] = Program((str(node), str(_LAUNCHERS / "nodejs.cjs"), "{}"), plain)
     return found
