@@ -39,7 +39,69 @@ class Reply:
         return self.headers["x-openwhisk-activation-id"]
 
 
-class OpenWhiskProcess:
+class OpenWhiskClient:
+    """Requests to the API on a port, as the namespaces whose keys are given."""
+
+    def __init__(self, port: int, keys: Mapping[str, str] = KEYS) -> None:
+        self.port = port
+        self.keys = keys
+
+    @property
+    def url(self) -> str:
+        """What clients call the API host."""
+        return f"http://127.0.0.1:{self.port}"
+
+    def send(self, method: str, path: str, body: Any = None, *, key: str | None = None) -> Reply:
+        """A request on a connection of its own; a body that is no bytes goes as JSON."""
+        data = body if isinstance(body, bytes | None) else json.dumps(body).encode()
+        headers = {"Content-Type": "application/json"} if data is not None else {}
+        if key is not None:
+            headers["Authorization"] = f"Basic {base64.b64encode(key.encode()).decode()}"
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE_SECONDS)
+        try:
+            connection.request(method, path, data, headers)
+            response = connection.getresponse()
+            received = response.read()
+        finally:
+            connection.close()
+        found = {name.lower(): value for name, value in response.getheaders()}
+        return Reply(response.status, json.loads(received) if received else None, found)
+
+    def call(self, method: str, path: str, body: Any = None, *, namespace: str = "guest") -> Reply:
+        """A request about a namespace's own entities: `actions/a?overwrite=true`."""
+        return self.send(method, f"/api/v1/namespaces/_/{path}", body, key=self.keys[namespace])
+
+    def create(self, name: str, code: str, kind: str = "python:3", **body: Any) -> None:
+        """Create or update an action."""
+        document = {"exec": {"kind": kind, "code": code}, **body}
+        reply = self.call("PUT", f"actions/{name}?overwrite=true", document)
+        assert reply.status == 200, reply
+
+    def sequence(self, name: str, *components: str) -> None:
+        """Create or update a sequence."""
+        document = {"exec": {"kind": "sequence", "components": [f"/_/{one}" for one in components]}}
+        reply = self.call("PUT", f"actions/{name}?overwrite=true", document)
+        assert reply.status == 200, reply
+
+    def invoke(self, name: str, payload: Any = None, query: str = "blocking=true") -> Reply:
+        """Invoke an action."""
+        return self.call("POST", f"actions/{name}?{query}", {} if payload is None else payload)
+
+    def activation(self, activation_id: str) -> dict[str, Any] | None:
+        """An activation's record, or None while it runs."""
+        reply = self.call("GET", f"activations/{activation_id}")
+        assert reply.status in (200, 404), reply
+        return reply.body if reply.status == 200 else None
+
+    def wait_for(self, activation_id: str) -> dict[str, Any]:
+        """Wait for an activation's record."""
+        wait_until(lambda: self.activation(activation_id) is not None, f"the record of {activation_id}")
+        found = self.activation(activation_id)
+        assert found is not None
+        return found
+
+
+class OpenWhiskProcess(OpenWhiskClient):
     """`python -m kaas_local.openwhisk` on a port of its own; use as a context manager, or `start` and `stop` it.
 
     Its namespaces are those of KEYS; `environment` may tell where the pool is.
@@ -51,7 +113,7 @@ class OpenWhiskProcess:
         self._log = directory / "log"
         self._environment = clean_environment(environment)
         with socket.create_server(("127.0.0.1", 0)) as free:
-            self.port: int = free.getsockname()[1]
+            super().__init__(free.getsockname()[1])
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -59,11 +121,6 @@ class OpenWhiskProcess:
         """The process that runs, or ran last."""
         assert self._process is not None
         return self._process
-
-    @property
-    def url(self) -> str:
-        """What clients call the API host."""
-        return f"http://127.0.0.1:{self.port}"
 
     @property
     def log(self) -> str:
@@ -114,52 +171,3 @@ class OpenWhiskProcess:
         """SIGKILL."""
         os.kill(self.process.pid, signal.SIGKILL)
         self.process.wait()
-
-    def send(self, method: str, path: str, body: Any = None, *, key: str | None = None) -> Reply:
-        """A request on a connection of its own; a body that is no bytes goes as JSON."""
-        data = body if isinstance(body, bytes | None) else json.dumps(body).encode()
-        headers = {"Content-Type": "application/json"} if data is not None else {}
-        if key is not None:
-            headers["Authorization"] = f"Basic {base64.b64encode(key.encode()).decode()}"
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE_SECONDS)
-        try:
-            connection.request(method, path, data, headers)
-            response = connection.getresponse()
-            received = response.read()
-        finally:
-            connection.close()
-        found = {name.lower(): value for name, value in response.getheaders()}
-        return Reply(response.status, json.loads(received) if received else None, found)
-
-    def call(self, method: str, path: str, body: Any = None, *, namespace: str = "guest") -> Reply:
-        """A request about a namespace's own entities: `actions/a?overwrite=true`."""
-        return self.send(method, f"/api/v1/namespaces/_/{path}", body, key=KEYS[namespace])
-
-    def create(self, name: str, code: str, kind: str = "python:3", **body: Any) -> None:
-        """Create or update an action."""
-        document = {"exec": {"kind": kind, "code": code}, **body}
-        reply = self.call("PUT", f"actions/{name}?overwrite=true", document)
-        assert reply.status == 200, reply
-
-    def sequence(self, name: str, *components: str) -> None:
-        """Create or update a sequence."""
-        document = {"exec": {"kind": "sequence", "components": [f"/_/{one}" for one in components]}}
-        reply = self.call("PUT", f"actions/{name}?overwrite=true", document)
-        assert reply.status == 200, reply
-
-    def invoke(self, name: str, payload: Any = None, query: str = "blocking=true") -> Reply:
-        """Invoke an action."""
-        return self.call("POST", f"actions/{name}?{query}", {} if payload is None else payload)
-
-    def activation(self, activation_id: str) -> dict[str, Any] | None:
-        """An activation's record, or None while it runs."""
-        reply = self.call("GET", f"activations/{activation_id}")
-        assert reply.status in (200, 404), reply
-        return reply.body if reply.status == 200 else None
-
-    def wait_for(self, activation_id: str) -> dict[str, Any]:
-        """Wait for an activation's record."""
-        wait_until(lambda: self.activation(activation_id) is not None, f"the record of {activation_id}")
-        found = self.activation(activation_id)
-        assert found is not None
-        return found

@@ -6,12 +6,15 @@ import json
 import os
 import re
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from openwhisk_clients import wsk_binary
+from kaas_command import clean_environment
+from local_stack import running_stack
+from openwhisk_clients import ROOT, wsk_binary
 from openwhisk_process import KEYS, OpenWhiskProcess
 
 pytestmark = pytest.mark.timeout(1200)
@@ -65,6 +68,33 @@ def wsk(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
         (command.directory / "hello.py").write_text(HELLO)
         command("action", "create", "hello", "hello.py")
         yield command
+
+
+def test_the_lines_of_the_readme(request: pytest.FixtureRequest, tmp_path: Path) -> None:
+    binary = wsk_binary(request.config.getoption("--slow"))
+    lines = (ROOT / "README.md").read_text().partition("## As an OpenWhisk action")[2]
+    script = lines.partition("```sh\n")[2].partition("```")[0].replace("/tmp/", f"{tmp_path}/")
+    (tmp_path / "kaas").write_text(f'#!/bin/sh\nexec "{sys.executable}" -m kaas_cli "$@"\n')
+    (tmp_path / "kaas").chmod(0o700)
+    with running_stack(tmp_path / "state"):
+        done = subprocess.run(
+            ["bash", "-euc", script],
+            cwd=ROOT,
+            env=clean_environment(
+                {
+                    "KAAS_STATE_DIR": str(tmp_path / "state"),
+                    "PATH": f"{tmp_path}:{binary.parent}:{os.environ['PATH']}",
+                    "WSK_CONFIG_FILE": str(tmp_path / "wskprops"),
+                }
+            ),
+            capture_output=True,
+            text=True,
+            timeout=110,
+            check=False,
+        )
+    assert done.returncode == 0, done.stdout + done.stderr
+    for text in ("ok: created action saxpy", "ok: created action both", '"largest": 9', "guest/saxpy:0.0.1"):
+        assert text in done.stdout, done.stdout
 
 
 def test_properties(wsk: Wsk) -> None:
