@@ -192,3 +192,19 @@ def test_a_record_of_another_version_is_no_record(tmp_path: Path) -> None:
     for text in ("", "{}", json.dumps({"version": 2}), json.dumps({"version": 1, "processes": 3})):
         (tmp_path / "stack.json").write_text(text)
         assert state.read_stack() is None
+
+
+def test_credentials_of_a_version_without_openwhisk_get_its_key(tmp_path: Path) -> None:
+    state = StateDirectory(tmp_path)
+    made = Credentials.ensure(state)
+    data = state.read_json("credentials.json")
+    del data["api_key"]
+    state.write_json("credentials.json", data)
+    completed = Credentials.ensure(state)
+    assert completed.api_key not in ("", made.api_key)
+    assert (completed.token, completed.tenant_key, completed.admin_key) == (
+        made.token,
+        made.tenant_key,
+        made.admin_key,
+    )
+    assert Credentials.load(state) == Credentials.ensure(state) == completed
