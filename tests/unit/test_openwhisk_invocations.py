@@ -24,6 +24,7 @@ ACTIONS = "/namespaces/_/actions"
         (b"[1]", "JSON object expected"),
         (b"3", "JSON object expected"),
         (b'{"a": NaN}', "NaN is no JSON number"),
+        (b'{"a": 1e400}', "1e400 is too large a number"),
         (b'{"a": "\\ud800"}', "surrogates not allowed"),
         (b"\xff", "utf-8"),
         (b'{"a":' * 100_000, "nested too deeply"),

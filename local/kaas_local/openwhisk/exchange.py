@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
@@ -92,7 +93,7 @@ class Exchange:
             raise Refusal(415, "The request's Content-Type is not supported. Expected:\napplication/json")
         try:
             text = data.decode()
-            found = json.loads(text, parse_constant=_refuse_constant)
+            found = json.loads(text, parse_constant=_refuse_constant, parse_float=_finite)
             if "\\u" in text:  # JSON can spell half a surrogate pair; nothing behind can write it.
                 json.dumps(found, ensure_ascii=False).encode()
         except RecursionError:
@@ -124,6 +125,13 @@ def answer(body: Any, status: int = 200) -> Response:
 
 def _bad_query(name: str, reason: str) -> Refusal:
     return Refusal(400, f"The query parameter '{name}' was malformed:\n{reason}")
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(f"{text} is too large a number")
+    return number
 
 
 def _refuse_constant(name: str) -> NoReturn:
