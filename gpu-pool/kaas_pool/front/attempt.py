@@ -20,8 +20,8 @@ from kaas_pool.front.executor import Executor, Run
 from kaas_pool.front.executors import Executors
 from kaas_pool.front.host_room import HostRoom, Room
 from kaas_pool.front.mover_client import Lease, MoverClient
-from kaas_pool.front.objects import GONE, Stored
-from kaas_pool.front.sightings import Answer
+from kaas_pool.front.objects import GONE
+from kaas_pool.front.sightings import Answer, Stored
 from kaas_pool.front.ticket import Ticket
 from kaas_pool.front.work import Input, Output, render
 

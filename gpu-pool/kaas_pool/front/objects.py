@@ -13,7 +13,7 @@ import sqlite3
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, NamedTuple
+from typing import Any
 
 from kaas.errors import CallerError, KaasError
 from kaas.formats import HEAD_BYTES
@@ -22,7 +22,7 @@ from kaas_pool.content import ObjectRange
 from kaas_pool.front.journal import Journal, Pin, unwritable
 from kaas_pool.front.mover_client import MoverClient, MoverLost
 from kaas_pool.front.pins import PinFilter, PinKey, Pins, object_id_of
-from kaas_pool.front.sightings import Answer, Recent, Sighting
+from kaas_pool.front.sightings import Answer, Recent, Sighting, Stored
 
 #: What to do about a pinned object that is not what it was.
 REFRESH_HINT = "`kaas cache refresh` (POST /v1/cache/refresh) lets go of pinned versions; the next call pins anew"
@@ -55,14 +55,6 @@ class Read:
     def is_pinned(self) -> bool:
         """Whether it stays at the version that was found first."""
         return self.max_age == math.inf
-
-
-class Stored(NamedTuple):
-    """An object as a PUT left it, and when it was answered. The head of `answer` is the header that was written."""
-
-    object_id: str
-    answer: Answer
-    at: float
 
 
 @dataclass(frozen=True, eq=False)

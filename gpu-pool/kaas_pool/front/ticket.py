@@ -8,7 +8,7 @@ from typing import Any
 
 from kaas_pool.front.admission import Admitted
 from kaas_pool.front.invocation import Invocation
-from kaas_pool.front.objects import Stored
+from kaas_pool.front.sightings import Stored
 from kaas_pool.front.work import Work
 
 
