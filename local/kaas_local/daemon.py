@@ -17,7 +17,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -39,9 +39,12 @@ S3_PORT = 9000
 POOL_PORT = 7233
 API_PORT = 3233
 
+_BACKLOG = 1024
+
 #: The first start on a machine builds the emulated driver, which took 100 s on a busy one.
 _POOL_READY_SECONDS = 300.0
 _API_READY_SECONDS = 60.0
+_API_ANSWER_SECONDS = 1.0
 _POLL_SECONDS = 0.05
 
 #: SIGTERM lets the pool finish what runs; `kaas down` promises an end, so it does not wait for an hour's invocation.
@@ -104,7 +107,8 @@ class Daemon:
             state.path / "store", Ports.choose(S3_PORT), self._credentials.identities(), dies_with_parent=True
         )
         self._pool_port = _free_port(POOL_PORT, "the pool")
-        self._api_port = _free_port(API_PORT, "the OpenWhisk API")
+        # Open for as long as this process lives: a client that comes while the API restarts waits for it.
+        self._api_socket = _first_free(API_PORT, "the OpenWhisk API")
         self._pool: subprocess.Popen[bytes] | None = None
         self._api: subprocess.Popen[bytes] | None = None
 
@@ -114,7 +118,7 @@ class Daemon:
 
     @property
     def _api_url(self) -> str:
-        return f"http://127.0.0.1:{self._api_port}"
+        return f"http://127.0.0.1:{self._api_socket.getsockname()[1]}"
 
     def run(self) -> None:
         """Start everything, say so, and watch; returns by an exception only."""
@@ -192,17 +196,25 @@ class Daemon:
     def _start_api_process(self) -> None:
         state = self._state
         keys = state.write_json("openwhisk/keys.json", self._credentials.api_keys())
-        command = [sys.executable, "-m", "kaas_local.openwhisk", f"--listen=127.0.0.1:{self._api_port}"]
+        command = [sys.executable, "-m", "kaas_local.openwhisk", f"--listen=fd://{self._api_socket.fileno()}"]
         command += [f"--state-dir={state.path / 'openwhisk'}", f"--keys={keys}"]
         # No token: the pool is to see the key of whoever invokes an action, as in a cluster.
         inherited = {name: value for name, value in os.environ.items() if name != "KAAS_TOKEN"}
-        self._api = self._child("openwhisk", command, {**inherited, "KAAS_POOL_URL": self._pool_url})
+        environment = {**inherited, "KAAS_POOL_URL": self._pool_url}
+        self._api = self._child("openwhisk", command, environment, [self._api_socket.fileno()])
 
     def _child(
-        self, part: str, command: list[str], environment: dict[str, str] | None = None
+        self, part: str, command: list[str], environment: dict[str, str] | None = None, descriptors: Sequence[int] = ()
     ) -> subprocess.Popen[bytes]:
         with self._state.log(part).open("ab") as log:
-            return subprocess.Popen(tied(command), stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment)
+            return subprocess.Popen(
+                tied(command),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env=environment,
+                pass_fds=descriptors,
+            )
 
     def _await_pool(self) -> None:
         assert self._pool is not None
@@ -228,7 +240,7 @@ class Daemon:
         with contextlib.closing(Connections(self._api_url)) as connections:
             while True:
                 try:
-                    connections.send("GET", "/ping", None, {}, connect_s=1, answer_s=_API_READY_SECONDS)
+                    connections.send("GET", "/ping", None, {}, connect_s=1, answer_s=_API_ANSWER_SECONDS)
                     return
                 except ConnectionFailedError as error:
                     last = error
@@ -331,9 +343,15 @@ def _wait_for_end(*children: subprocess.Popen[bytes]) -> None:
 
 
 def _free_port(first: int, part: str) -> int:
+    with _first_free(first, part) as found:
+        port: int = found.getsockname()[1]
+        return port
+
+
+def _first_free(first: int, part: str) -> socket.socket:
     for port in range(first, first + 1000):
-        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
-            return port
+        with contextlib.suppress(OSError):
+            return socket.create_server(("127.0.0.1", port), backlog=_BACKLOG)
     raise StackError(f"no free port from {first} to {first + 999} for {part}", "free one of them")
 
 

@@ -134,19 +134,19 @@ class OpenWhiskProcess(OpenWhiskClient):
     def __exit__(self, *_: object) -> None:
         self.stop()
 
-    def spawn(self) -> subprocess.Popen[bytes]:
-        """Start the process, and do not wait."""
+    def spawn(self, port: int) -> subprocess.Popen[bytes]:
+        """Start a process on a port, and do not wait."""
         self._keys.parent.mkdir(parents=True, exist_ok=True)
         digests = {name: hashlib.sha256(key.encode()).hexdigest() for name, key in KEYS.items()}
         self._keys.write_text(json.dumps(digests))
-        command = [sys.executable, "-m", "kaas_local.openwhisk", f"--listen=127.0.0.1:{self.port}"]
+        command = [sys.executable, "-m", "kaas_local.openwhisk", f"--listen=127.0.0.1:{port}"]
         command += [f"--state-dir={self.state}", f"--keys={self._keys}"]
         with self._log.open("ab") as log:
             return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=self._environment)
 
     def start(self) -> None:
         """Start it and wait until it answers."""
-        process = self._process = self.spawn()
+        process = self._process = self.spawn(self.port)
 
         def answers() -> bool:
             assert process.poll() is None, self.log

@@ -245,6 +245,6 @@ def test_its_files_are_the_users_alone(own: OpenWhiskProcess) -> None:
 
 
 def test_a_second_process_does_not_share_the_directory(own: OpenWhiskProcess) -> None:
-    assert own.spawn().wait(60) == 2
+    assert own.spawn(0).wait(60) == 2
     assert f"another process uses {own.state}" in own.log
     own.create("hello", HELLO)

@@ -5,10 +5,11 @@ from __future__ import annotations
 import argparse
 import logging
 import os
+import socket
 import sys
 from pathlib import Path
 
-from kaas_local.openwhisk.server import ApiConfig, run
+from kaas_local.openwhisk.server import BACKLOG, ApiConfig, run
 
 #: What the action proxies are told of this process's environment.
 _PROXY_VARIABLES = ("KAAS_POOL_URL", "KAAS_TOKEN")
@@ -22,7 +23,12 @@ def main() -> int:
         "no wall between them. KAAS_POOL_URL names the pool that runs kernel actions; with KAAS_TOKEN they all use "
         "that token, else the key of whoever invokes them, where their annotation provide-api-key says so.",
     )
-    parser.add_argument("--listen", type=_address, default=("127.0.0.1", 3233), metavar="HOST:PORT")
+    parser.add_argument(
+        "--listen",
+        type=_listen,
+        default="127.0.0.1:3233",
+        help="host:port, or fd://N for a listening socket that was handed down (default: %(default)s)",
+    )
     parser.add_argument(
         "--state-dir", type=Path, required=True, help="a directory of this process's own, made if need be"
     )
@@ -32,16 +38,21 @@ def main() -> int:
     given = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
-    host, port = given.listen
     proxies = {name: os.environ[name] for name in _PROXY_VARIABLES if os.environ.get(name)}
-    return run(ApiConfig(host, port, given.state_dir.absolute(), given.keys, proxies))
+    return run(ApiConfig(given.listen, given.state_dir.absolute(), given.keys, proxies))
 
 
-def _address(text: str) -> tuple[str, int]:
+def _listen(text: str) -> socket.socket:
+    descriptor = text.removeprefix("fd://")
     host, _, port = text.rpartition(":")
-    if not host or not port.isdigit() or int(port) > 65535:
-        raise argparse.ArgumentTypeError(f"{text!r} is not host:port")
-    return host, int(port)
+    try:
+        if descriptor != text:
+            return socket.socket(fileno=int(descriptor))
+        return socket.create_server((host, int(port)), backlog=BACKLOG)
+    except (ValueError, OverflowError):
+        raise argparse.ArgumentTypeError(f"{text!r} is neither host:port nor fd://N") from None
+    except OSError as error:
+        raise argparse.ArgumentTypeError(f"cannot listen on {text}: {error}") from error
 
 
 if __name__ == "__main__":

@@ -28,7 +28,7 @@ from kaas_local.openwhisk.kinds import Kinds
 from kaas_local.openwhisk.services import Services
 from kaas_local.openwhisk.store import Store, StoreThread
 
-_BACKLOG = 1024
+BACKLOG = 1024
 
 #: Exit status when the settings or files cannot be used: starting again will not help.
 UNUSABLE = 2
@@ -40,9 +40,7 @@ _log = logging.getLogger(__name__)
 class ApiConfig:
     """What the process is started with."""
 
-    host: str
-    #: 0 is any that is free.
-    port: int
+    listening: socket.socket
     #: A directory of this process's own: `api.sqlite`, and the files of actions that run.
     state: Path
     #: The namespaces' keys; see `Keys`.
@@ -68,10 +66,9 @@ def run(config: ApiConfig) -> int:
             resources.callback(os.close, lock)
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             keys = Keys.from_json(json.loads(config.keys.read_text("utf-8")))
-            listening = resources.enter_context(socket.create_server((config.host, config.port), backlog=_BACKLOG))
             store = Store(config.state / "api.sqlite")
             resources.callback(store.close)
-            uvloop.run(_serve(config, keys, store, listening))
+            uvloop.run(_serve(config, keys, store))
     except BlockingIOError:
         _log.error("another process uses %s", config.state)
     except (OSError, ValueError, sqlite3.Error) as error:
@@ -81,12 +78,12 @@ def run(config: ApiConfig) -> int:
     return UNUSABLE
 
 
-async def _serve(config: ApiConfig, keys: Keys, store: Store, listening: socket.socket) -> None:
+async def _serve(config: ApiConfig, keys: Keys, store: Store) -> None:
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
     for name in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(name, stop.set)
-    host, port = listening.getsockname()[:2]
+    host, port = config.listening.getsockname()[:2]
     interrupted = store.end_interrupted()
     if interrupted:
         _log.warning("%d activations were cut off by the last end", interrupted)
@@ -103,7 +100,7 @@ async def _serve(config: ApiConfig, keys: Keys, store: Store, listening: socket.
             lifespan="off",
             access_log=False,
             log_config=None,
-            backlog=_BACKLOG,
+            backlog=BACKLOG,
             timeout_graceful_shutdown=2,
             timeout_keep_alive=75,
             proxy_headers=False,
@@ -111,7 +108,7 @@ async def _serve(config: ApiConfig, keys: Keys, store: Store, listening: socket.
             date_header=False,
         )
     )
-    serving = loop.create_task(server.serve([listening]))
+    serving = loop.create_task(server.serve([config.listening]))
     stopped = loop.create_task(stop.wait())
     _log.info("serving on %s:%d: %s", host, port, ", ".join(kinds.known))
     await asyncio.wait({serving, stopped}, return_when=asyncio.FIRST_COMPLETED)
