@@ -122,18 +122,9 @@ class Api:
         self.in_store.close()
         self.store.close()
 
-    async def call(
-        self,
-        method: str,
-        path: str,
-        body: Any = None,
-        *,
-        query: str = "",
-        key: str | None = GUEST,
-        headers: dict[str, str] | None = None,
-    ) -> Reply:
-        """Send a request to `/api/v1` + path; a body that is no bytes goes as JSON."""
-        return await self.send(method, f"/api/v1{path}", body, query=query, key=key, headers=headers)
+    async def call(self, method: str, path: str, body: Any = None, *, key: str | None = GUEST, **more: Any) -> Reply:
+        """As `send`, to `/api/v1` + path, with guest's key."""
+        return await self.send(method, f"/api/v1{path}", body, key=key, **more)
 
     async def send(
         self,
@@ -145,7 +136,7 @@ class Api:
         key: str | None = None,
         headers: dict[str, str] | None = None,
     ) -> Reply:
-        """Send a request."""
+        """Send a request; a body that is no bytes goes as JSON."""
         data = body if isinstance(body, bytes) else b"" if body is None else json.dumps(body).encode()
         given = {"content-type": "application/json", "content-length": str(len(data)), **(headers or {})}
         if key is not None:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from kaas_local.openwhisk.containers.model import APPLICATION_ERROR, INTERNAL_ERROR, SUCCESS
+from kaas_local.openwhisk.containers.model import INTERNAL_ERROR, SUCCESS
 
 _STATUS = ("success", "application error", "action developer error", "whisk internal error")
 
@@ -93,6 +93,3 @@ class Ended:
 def failure(text: str) -> dict[str, Any]:
     """The result of what has failed."""
     return {"error": text}
-
-
-__all__ = ["APPLICATION_ERROR", "INTERNAL_ERROR", "INTERRUPTED", "SUCCESS", "Activation", "Ended", "failure"]

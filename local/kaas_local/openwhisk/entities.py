@@ -147,16 +147,7 @@ class Action(Entity):
     @staticmethod
     def from_json(data: Mapping[str, Any], revision: str, text: str | None) -> Action:
         """From a stored document."""
-        return Action(
-            name=_name(data),
-            parameters=Parameters.read(data["parameters"], "parameters"),
-            annotations=Parameters.read(data["annotations"], "annotations"),
-            version=data["version"],
-            publish=data["publish"],
-            stamp=Stamp(data["updated"], revision),
-            code=Code.from_json(data["exec"], text),
-            limits=Limits(**data["limits"]),
-        )
+        return Action(**_kept(data, revision), code=Code.from_json(data["exec"], text), limits=Limits(**data["limits"]))
 
     def to_json(self) -> dict[str, Any]:
         """The document; with the code if that is loaded."""
@@ -201,14 +192,7 @@ class Package(Entity):
     @staticmethod
     def from_json(data: Mapping[str, Any], revision: str) -> Package:
         """From a stored document."""
-        return Package(
-            name=_name(data),
-            parameters=Parameters.read(data["parameters"], "parameters"),
-            annotations=Parameters.read(data["annotations"], "annotations"),
-            version=data["version"],
-            publish=data["publish"],
-            stamp=Stamp(data["updated"], revision),
-        )
+        return Package(**_kept(data, revision))
 
     def to_json(self) -> dict[str, Any]:
         """The document."""
@@ -267,9 +251,17 @@ def _publish(old: Entity | None, body: Mapping[str, Any]) -> bool:
     return given
 
 
-def _name(data: Mapping[str, Any]) -> Name:
+def _kept(data: Mapping[str, Any], revision: str) -> dict[str, Any]:
+    """What `Entity` has, from a stored document."""
     namespace, _, package = data["namespace"].partition("/")
-    return Name(namespace, package or None, data["name"])
+    return {
+        "name": Name(namespace, package or None, data["name"]),
+        "parameters": Parameters.read(data["parameters"], "parameters"),
+        "annotations": Parameters.read(data["annotations"], "annotations"),
+        "version": data["version"],
+        "publish": data["publish"],
+        "stamp": Stamp(data["updated"], revision),
+    }
 
 
 def _is_base64(text: str) -> bool:

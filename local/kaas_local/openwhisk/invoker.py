@@ -10,8 +10,8 @@ from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
-from kaas_local.openwhisk.activation import INTERNAL_ERROR, Activation, Ended, failure
-from kaas_local.openwhisk.containers.model import Answer, Call, Executable
+from kaas_local.openwhisk.activation import Activation, Ended, failure
+from kaas_local.openwhisk.containers.model import INTERNAL_ERROR, Answer, Call, Executable
 from kaas_local.openwhisk.entities import Action
 from kaas_local.openwhisk.identity import Identity
 from kaas_local.openwhisk.kinds import SEQUENCE

@@ -6,7 +6,8 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from kaas_local.openwhisk.activation import APPLICATION_ERROR, Ended, failure
+from kaas_local.openwhisk.activation import Ended, failure
+from kaas_local.openwhisk.containers.model import APPLICATION_ERROR
 from kaas_local.openwhisk.entities import Action
 from kaas_local.openwhisk.limits import MAX_SEQUENCE_LENGTH
 from kaas_local.openwhisk.names import Name
