@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from kaas.client import RECONNECT_SECONDS, PoolClient, bearer
@@ -25,6 +26,11 @@ def local_environment() -> dict[str, str] | None:
     stack = state.running()
     credentials = Credentials.load(state)
     return environment(stack, credentials) if stack is not None and credentials is not None else None
+
+
+def wsk_line(variables: Mapping[str, str]) -> str:
+    """The command that makes OpenWhisk's command line use the stack of these variables for good."""
+    return f"wsk property set --apihost {variables['WHISK_APIHOST']} --auth {variables['WHISK_AUTH']}"
 
 
 def pool_client(*, reconnect_s: float = RECONNECT_SECONDS) -> PoolClient:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-from dataclasses import asdict, dataclass, field
+import uuid
+from dataclasses import asdict, dataclass, field, replace
 
 from kaas_local.seaweedfs import Identity
 from kaas_local.state import StateDirectory
@@ -38,12 +39,14 @@ class KeyPair:
 
 @dataclass(frozen=True)
 class Credentials:
-    """The tenant's token for the pool and its S3 key; the operator's token, which sees all, and its S3 key."""
+    """The tenant's token for the pool, its S3 key and its OpenWhisk key (`uuid:key`); the operator's token, which sees
+    all, and its S3 key."""
 
     token: str = field(repr=False)
     admin_token: str = field(repr=False)
     tenant_key: KeyPair
     admin_key: KeyPair
+    api_key: str = field(repr=False)
 
     @staticmethod
     def load(state: StateDirectory) -> Credentials | None:
@@ -51,7 +54,7 @@ class Credentials:
         try:
             data = state.read_json(_FILE)
             keys = (KeyPair(**data["tenant_key"]), KeyPair(**data["admin_key"]))
-            return Credentials(data["token"], data["admin_token"], *keys)
+            return Credentials(data["token"], data["admin_token"], *keys, data.get("api_key", ""))
         except (OSError, ValueError, KeyError, TypeError):
             return None
 
@@ -59,10 +62,13 @@ class Credentials:
     def ensure(state: StateDirectory) -> Credentials:
         """The credentials of this state directory, made now if it has none."""
         known = Credentials.load(state)
+        if known is not None and known.api_key:
+            return known
         if known is None:
             tokens = (secrets.token_urlsafe(32), secrets.token_urlsafe(32))
-            known = Credentials(*tokens, KeyPair.generate(TENANT), KeyPair.generate("admin"))
-            state.write_json(_FILE, asdict(known))
+            known = Credentials(*tokens, KeyPair.generate(TENANT), KeyPair.generate("admin"), "")
+        known = replace(known, api_key=f"{uuid.uuid4()}:{secrets.token_urlsafe(32)}")
+        state.write_json(_FILE, asdict(known))
         return known
 
     def identities(self) -> list[Identity]:
@@ -79,6 +85,10 @@ class Credentials:
             {"sha256": _digest(self.token), "tenant": TENANT, "scopes": ["invoke", "read"]},
             {"sha256": _digest(self.admin_token), "tenant": OPERATOR, "scopes": ["read", "admin"]},
         ]
+
+    def api_keys(self) -> dict[str, str]:
+        """The OpenWhisk API's `keys.json`."""
+        return {TENANT: _digest(self.api_key)}
 
     def stores(self, endpoint: str) -> dict[str, object]:
         """The mover's `stores.json`."""

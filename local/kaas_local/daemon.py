@@ -1,4 +1,4 @@
-"""The process that starts the store and the pool, restarts what dies, and ends both.
+"""The process that starts the store, the pool and the OpenWhisk API, restarts what dies, and ends them all.
 
 `kaas up` starts it in a session of its own. It has one thread, so that the children's lives hang on it
 (`kaas_local.lifeline`), and no state: a new one picks up from the state directory.
@@ -14,10 +14,11 @@ import os
 import select
 import selectors
 import signal
+import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -28,6 +29,7 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 from kaas.client import PoolClient
+from kaas.connections import ConnectionFailedError, Connections
 from kaas.errors import KaasError
 from kaas_local.credentials import BUCKETS, REGION, Credentials
 from kaas_local.lifeline import tied
@@ -37,14 +39,23 @@ from kaas_local.state import Process, Stack, StackError, StateDirectory
 
 S3_PORT = 9000
 POOL_PORT = 7233
+API_PORT = 3233
+
+_BACKLOG = 1024
 
 #: The first start on a machine builds the emulated driver, which took 100 s on a busy one.
 _POOL_READY_SECONDS = 300.0
+_API_READY_SECONDS = 60.0
+_API_ANSWER_SECONDS = 1.0
 _POLL_SECONDS = 0.05
 
 #: SIGTERM lets the pool finish what runs; `kaas down` promises an end, so it does not wait for an hour's invocation.
 _DRAIN_SECONDS = 10
 _POOL_STOP_SECONDS = _DRAIN_SECONDS + 10.0
+_API_STOP_SECONDS = 10.0
+
+#: So many ports are tried from the first on.
+_PORTS = 1000
 
 #: A killed process ends at once, unless the kernel is busy freeing its memory.
 _KILL_SECONDS = 10.0
@@ -90,7 +101,7 @@ class _Report:
 
 
 class Daemon:
-    """The store, the pool, and their watch."""
+    """The store, the pool, the OpenWhisk API, and their watch."""
 
     def __init__(self, state: StateDirectory, options: Options, report: _Report) -> None:
         self._state = state
@@ -99,15 +110,23 @@ class Daemon:
         self._credentials = Credentials.ensure(state)
         (state.path / "store").mkdir(mode=0o700, exist_ok=True)
         (state.path / "pool").mkdir(mode=0o700, exist_ok=True)
+        (state.path / "openwhisk").mkdir(mode=0o700, exist_ok=True)
         self._store = SeaweedFS(
             state.path / "store", Ports.choose(S3_PORT), self._credentials.identities(), dies_with_parent=True
         )
-        self._pool_port = _free_port(POOL_PORT)
+        self._pool_port = _free_port(POOL_PORT, "the pool")
+        # Open for as long as this process lives: a client that comes while the API restarts waits for it.
+        self._api_socket = _listen(API_PORT, "the OpenWhisk API")
         self._pool: subprocess.Popen[bytes] | None = None
+        self._api: subprocess.Popen[bytes] | None = None
 
     @property
     def _pool_url(self) -> str:
         return f"http://127.0.0.1:{self._pool_port}"
+
+    @property
+    def _api_url(self) -> str:
+        return f"http://127.0.0.1:{self._api_socket.getsockname()[1]}"
 
     def run(self) -> None:
         """Start everything, say so, and watch; returns by an exception only."""
@@ -115,17 +134,20 @@ class Daemon:
             self._start()
             self._report.send(ready=True)
             self._report.close()
-            _log.info("ready: pool %s, store %s", self._pool_url, self._store.endpoint)
+            _log.info("ready: OpenWhisk %s, pool %s, store %s", self._api_url, self._pool_url, self._store.endpoint)
             self._watch()
         finally:
             self._stop()
 
     def _start(self) -> None:
         self._report.send(step="the object store")
-        self._start_pool_process()  # both take about a second: together
+        self._start_pool_process()  # each takes about a second: together
+        self._start_api_process()
         self._start_store()
         self._report.send(step=self._pool_step())
         self._await_pool()
+        self._report.send(step="the OpenWhisk API")
+        self._await_api()
         self._record()
 
     def _pool_step(self) -> str:
@@ -174,10 +196,33 @@ class Daemon:
             f"--devices={self._options.devices}",
             f"--drain={_DRAIN_SECONDS}",
         ]
+        command.append(f"--controller={self._api_url}")
         if self._options.allow_unsandboxed:
             command.append("--allow-unsandboxed")
-        with state.log("pool").open("ab") as log:
-            self._pool = subprocess.Popen(tied(command), stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+        self._pool = self._child("pool", command)
+
+    def _start_api_process(self) -> None:
+        state = self._state
+        keys = state.write_json("openwhisk/keys.json", self._credentials.api_keys())
+        command = [sys.executable, "-m", "kaas_local.openwhisk", f"--listen=fd://{self._api_socket.fileno()}"]
+        command += [f"--state-dir={state.path / 'openwhisk'}", f"--keys={keys}"]
+        # No token: the pool is to see the key of whoever invokes an action, as in a cluster.
+        inherited = {name: value for name, value in os.environ.items() if name != "KAAS_TOKEN"}
+        environment = {**inherited, "KAAS_POOL_URL": self._pool_url}
+        self._api = self._child("openwhisk", command, environment, [self._api_socket.fileno()])
+
+    def _child(
+        self, part: str, command: list[str], environment: dict[str, str] | None = None, descriptors: Sequence[int] = ()
+    ) -> subprocess.Popen[bytes]:
+        with self._state.log(part).open("ab") as log:
+            return subprocess.Popen(
+                tied(command),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env=environment,
+                pass_fds=descriptors,
+            )
 
     def _await_pool(self) -> None:
         assert self._pool is not None
@@ -197,40 +242,58 @@ class Daemon:
                     raise _StartError("pool", f"not ready after {_POOL_READY_SECONDS:g} s: {last.message}") from last
                 raise _StartError("pool", f"the pool ended with status {status}")
 
+    def _await_api(self) -> None:
+        assert self._api is not None
+        give_up = time.monotonic() + _API_READY_SECONDS
+        with contextlib.closing(Connections(self._api_url)) as connections:
+            while True:
+                try:
+                    connections.send("GET", "/ping", None, {}, connect_s=1, answer_s=_API_ANSWER_SECONDS)
+                    return
+                except ConnectionFailedError as error:
+                    last = error
+                try:
+                    status = self._api.wait(_POLL_SECONDS)
+                except subprocess.TimeoutExpired:
+                    if time.monotonic() < give_up:
+                        continue
+                    raise _StartError("openwhisk", f"not ready after {_API_READY_SECONDS:g} s: {last}") from last
+                raise _StartError("openwhisk", f"the OpenWhisk API ended with status {status}")
+
     def _record(self) -> None:
         assert self._pool is not None
+        assert self._api is not None
         assert self._store.process is not None
-        found = {"daemon": os.getpid(), "pool": self._pool.pid, "store": self._store.process.pid}
+        found = {"daemon": os.getpid(), "openwhisk": self._api.pid, "pool": self._pool.pid}
+        found["store"] = self._store.process.pid
         processes = {name: process for name, pid in found.items() if (process := Process.of(pid)) is not None}
-        stack = Stack(self._options.device, self._pool_url, self._store.endpoint, processes)
+        stack = Stack(self._options.device, self._pool_url, self._store.endpoint, self._api_url, processes)
         self._state.write_json("stack.json", stack.to_json())
 
     def _watch(self) -> None:
         store = _Restarts("the object store", self._start_store)
         pool = _Restarts("the pool", self._start_pool_process)
+        api = _Restarts("the OpenWhisk API", self._start_api_process)
         while True:
             assert self._pool is not None
+            assert self._api is not None
             if self._store.process is None or self._store.process.poll() is not None:
                 self._store.stop()
                 store.restart()
             elif self._pool.poll() is not None:
                 pool.restart()
+            elif self._api.poll() is not None:
+                api.restart()
             else:
-                _wait_for_end(self._pool, self._store.process)
+                _wait_for_end(self._pool, self._store.process, self._api)
                 continue
             self._record()
 
     def _stop(self) -> None:
-        """End the pool first: it writes to the store until the last."""
+        """End who uses the others first: the API invokes in the pool, the pool writes to the store until the last."""
         self._state.forget_stack()
-        if self._pool is not None and self._pool.poll() is None:
-            self._pool.terminate()
-            try:
-                self._pool.wait(_POOL_STOP_SECONDS)
-            except subprocess.TimeoutExpired:
-                _log.warning("the pool does not end; it is killed")
-                self._pool.kill()
-                self._pool.wait()
+        _end("the OpenWhisk API", self._api, _API_STOP_SECONDS)
+        _end("the pool", self._pool, _POOL_STOP_SECONDS)
         self._store.stop()
 
 
@@ -265,6 +328,18 @@ class _StartError(Exception):
         self.part = part
 
 
+def _end(name: str, child: subprocess.Popen[bytes] | None, seconds: float) -> None:
+    if child is None or child.poll() is not None:
+        return
+    child.terminate()
+    try:
+        child.wait(seconds)
+    except subprocess.TimeoutExpired:
+        _log.warning("%s does not end; it is killed", name)
+        child.kill()
+        child.wait()
+
+
 def _wait_for_end(*children: subprocess.Popen[bytes]) -> None:
     """Return when one of the children has ended."""
     with selectors.DefaultSelector() as selector, contextlib.ExitStack() as descriptors:
@@ -275,11 +350,22 @@ def _wait_for_end(*children: subprocess.Popen[bytes]) -> None:
         selector.select()
 
 
-def _free_port(first: int) -> int:
-    for port in range(first, first + 1000):
+def _free_port(first: int, part: str) -> int:
+    for port in range(first, first + _PORTS):
         if take(port):
             return port
-    raise StackError(f"no free port from {first} to {first + 999} for the pool", "free one of them")
+    raise _no_port(first, part)
+
+
+def _listen(first: int, part: str) -> socket.socket:
+    for port in range(first, first + _PORTS):
+        with contextlib.suppress(OSError):
+            return socket.create_server(("127.0.0.1", port), backlog=_BACKLOG)
+    raise _no_port(first, part)
+
+
+def _no_port(first: int, part: str) -> StackError:
+    return StackError(f"no free port from {first} to {first + _PORTS - 1} for {part}", "free one of them")
 
 
 def end_leftovers(state: StateDirectory) -> None:

@@ -22,8 +22,8 @@ Kind = Literal["cuda", "emulated"]
 #: The kernel module's own report: there exactly where an NVIDIA driver is loaded.
 _NVIDIA_DRIVER = Path("/proc/driver/nvidia/version")
 
-#: The daemon gives the pool 20 s and the store 10 s.
-_STOP_SECONDS = 40.0
+#: The daemon gives the OpenWhisk API and the store 10 s each, the pool 20 s.
+_STOP_SECONDS = 50.0
 
 _LOG_LINES = 15
 
@@ -120,7 +120,7 @@ def stop(state: StateDirectory) -> bool:
 
 
 def environment(stack: Stack, credentials: Credentials) -> dict[str, str]:
-    """The variables by which the client, boto3, the AWS CLI and the action proxy find the stack."""
+    """The variables by which programs find the stack: client, boto3, AWS CLI, action proxy, `wsk`, npm `openwhisk`."""
     return {
         "KAAS_POOL_URL": stack.pool_url,
         "KAAS_TOKEN": credentials.token,
@@ -128,6 +128,10 @@ def environment(stack: Stack, credentials: Credentials) -> dict[str, str]:
         "AWS_ACCESS_KEY_ID": credentials.tenant_key.access_key,
         "AWS_SECRET_ACCESS_KEY": credentials.tenant_key.secret_key,
         "AWS_DEFAULT_REGION": REGION,
+        "WHISK_APIHOST": stack.api_url,
+        "WHISK_AUTH": credentials.api_key,
+        "__OW_API_HOST": stack.api_url,
+        "__OW_API_KEY": credentials.api_key,
     }
 
 

@@ -3,8 +3,8 @@
     lock              held (flock) by the daemon for as long as it lives; its text is the daemon's process id and start
     stack.json        endpoints, ports and processes of the stack, written when it is ready
     credentials.json  keys and tokens, made once
-    daemon.log, pool.log, store/log
-    pool/, store/     the parts' own
+    daemon.log, openwhisk.log, pool.log, store/log
+    openwhisk/, pool/, store/     the parts' own
 
 The directory is 0700 and its files are 0600. Whether the stack runs is told by the lock alone: the kernel gives it
 back when its holder dies, however it dies.
@@ -69,12 +69,13 @@ class Process:
 class Stack:
     """A stack that is ready: what `stack.json` holds."""
 
-    VERSION: ClassVar[int] = 1
+    VERSION: ClassVar[int] = 2
 
     device: str
     pool_url: str
     store_url: str
-    #: Processes by part: `daemon`, `pool`, `store`.
+    api_url: str
+    #: Processes by part: `daemon`, `openwhisk`, `pool`, `store`.
     processes: dict[str, Process]
 
     def to_json(self) -> dict[str, Any]:
@@ -90,6 +91,7 @@ class Stack:
             device=data["device"],
             pool_url=data["pool_url"],
             store_url=data["store_url"],
+            api_url=data["api_url"],
             processes={name: Process(**process) for name, process in data["processes"].items()},
         )
 
@@ -115,7 +117,7 @@ class StateDirectory:
             ) from error
 
     def log(self, part: str) -> Path:
-        """The log of `daemon`, `pool` or `store`."""
+        """The log of a part."""
         return self.path / "store" / "log" if part == "store" else self.path / f"{part}.log"
 
     def take_lock(self) -> int | None:

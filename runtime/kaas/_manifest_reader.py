@@ -15,7 +15,7 @@ from kaas.dtypes import find_dtype, parse_scalar
 from kaas.errors import AuthorError, CallerError
 from kaas.expressions import Expression
 from kaas.freshness import ALWAYS, PINNED, Freshness
-from kaas.manifest import Buffer, Dimension, Io, Manifest, Param
+from kaas.manifest import ACKS, Ack, Buffer, Dimension, Io, Manifest, Param
 from kaas.references import Reference, input_reference, split_tensor
 from kaas.suggest import advise
 
@@ -28,9 +28,8 @@ MAX_LET = 1024
 _IO = ("in", "out", "inout", "temp", "const")
 _ACTION_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.@ -]{0,127}")
 
-_KEYS = ("kaas", "name", "description", "params", "buffers", "let", "graph", "rename", "freshness")
+_KEYS = ("kaas", "name", "description", "params", "buffers", "let", "graph", "rename", "freshness", "ack")
 _LATER = {
-    "ack": "acknowledging before the store has the outputs (ack)",
     "events": "mapping events to arguments (events)",
     "rights": "choosing whose store rights default references use (rights)",
 }
@@ -87,6 +86,7 @@ def read_tree(tree: Node, filename: str) -> Manifest:
         same_shapes=tuple(graph.same_shapes),
         rename=_read_rename(top, params, buffers),
         freshness=_read_freshness(top) or ALWAYS,
+        ack=_read_ack(top),
     )
 
 
@@ -217,6 +217,15 @@ def _read_buffer_freshness(section: Section, io: str) -> Freshness | None:
     if io == "const" and freshness not in (None, PINNED):
         raise section.invalid("freshness", f"a const is always pinned, never {freshness}", "declare io: in")
     return freshness
+
+
+def _read_ack(top: Section) -> Ack:
+    if "ack" not in top.entries:
+        return "durable"
+    node = top.entries["ack"]
+    if node.value not in ACKS:
+        raise top.invalid("ack", f"{describe(node)} is no acknowledgement", advise(str(node.value), ACKS, "one of"))
+    return cast("Ack", node.value)
 
 
 def _read_rename(top: Section, params: dict[str, Param], buffers: dict[str, Buffer]) -> dict[str, str]:

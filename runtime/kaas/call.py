@@ -4,25 +4,27 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any
+from itertools import islice
+from typing import Any, cast
 
 from kaas._rename import check_renames, merged, renamed
 from kaas._sections import RESERVED
 from kaas.dtypes import TypedScalar, parse_scalar, shorten
 from kaas.errors import CallerError
 from kaas.freshness import ALWAYS, PINNED, Freshness
-from kaas.manifest import Buffer, Manifest, Param
+from kaas.manifest import ACKS, Ack, Buffer, Manifest, Param
 from kaas.references import InlineValue, Reference, output_reference, parse_input
 from kaas.suggest import advise, suggest
-
-#: Reserved arguments that change what a call means -> the one value that this release runs.
-_ONLY_VALUE: Mapping[str, Any] = {"ack": "durable", "store": None}
 
 _MISSING = object()
 
 #: So many of a call's unknown arguments are compared with a missing one.
 _COMPARED = 64
+
+#: So many outputs of an earlier result are looked at: an action has no more.
+_MOST_VERSIONS = 256
 
 _WHAT = {"in": "the input", "const": "the const input", "inout": "the inout buffer"}
 
@@ -41,7 +43,9 @@ class Call:
     `params` has every parameter, defaults filled in. `reads` says where each input's contents come from, `writes`
     where each output goes; an `inout` buffer is in both. `unknown` are the arguments the action does not have.
     `freshness` has every buffer of `reads` that is a reference. `places` says where a buffer's value stands, for those
-    that are not arguments of the same name; see `where`.
+    that are not arguments of the same name; see `where`. `versions` has the etags, by whole object, that came with an
+    earlier result (the argument `kaas`), and `promised` the versions that had none yet: what the caller says, for the
+    pool to believe or not. `ack` says when the call is answered.
     """
 
     params: Mapping[str, TypedScalar]
@@ -50,6 +54,9 @@ class Call:
     unknown: tuple[str, ...]
     freshness: Mapping[str, Freshness] = field(default_factory=dict)
     places: Mapping[str, str] = field(default_factory=dict)
+    versions: Mapping[str, str] = field(default_factory=dict)
+    promised: Mapping[str, str] = field(default_factory=dict)
+    ack: Ack = "durable"
 
     @staticmethod
     def parse(
@@ -111,14 +118,13 @@ class _CallReader:
             and not name.startswith("_")
             and (name not in manifest.buffers or manifest.buffers[name].io == "temp")
         )
-        for name, only in _ONLY_VALUE.items():
-            if name in arguments and arguments[name] != only:
-                raise CallerError(
-                    "not_supported_yet",
-                    f"{name!r} is part of a call, but this release does not run it with {shorten(arguments[name])} yet",
-                    where=f"arguments.{name}",
-                    hint=f"leave it out: the default is {only!r}" if only else "leave it out",
-                )
+        if arguments.get("store") is not None:
+            raise CallerError(
+                "not_supported_yet",
+                f"'store' is part of a call, but this release does not run it with {shorten(arguments['store'])} yet",
+                where="arguments.store",
+                hint="leave it out",
+            )
         params = {name: self._param(param, unknown) for name, param in manifest.params.items()}
         for buffer in manifest.buffers.values():
             if buffer.io == "out":
@@ -137,7 +143,9 @@ class _CallReader:
                     self.reads[buffer.name] = parse_input(arguments[buffer.name], self._where(buffer.name))
         if len(self.writes) > 1:
             self._refuse_shared_targets()
-        return Call(params, self.reads, self.writes, unknown, self._freshness(), self.places)
+        ack = self._ack()
+        versions, promised = _versions(arguments.get("kaas"))
+        return Call(params, self.reads, self.writes, unknown, self._freshness(), self.places, versions, promised, ack)
 
     def _where(self, name: str) -> str:
         return self.places.get(name) or f"arguments.{name}"
@@ -253,6 +261,33 @@ class _CallReader:
                         where=self._where(name),
                     )
 
+    # ***** acknowledgement *****
+
+    def _ack(self) -> Ack:
+        ack = self.arguments.get("ack", self.manifest.ack)
+        if ack not in ACKS:
+            raise CallerError(
+                "argument_invalid",
+                f"{shorten(ack)} is no acknowledgement",
+                where="arguments.ack",
+                hint=advise(ack if isinstance(ack, str) else "", ACKS, "one of"),
+            )
+        if ack == "device":
+            self._refuse_conditional("the call" if "ack" in self.arguments else "the action")
+        return cast("Ack", ack)
+
+    def _refuse_conditional(self, who: str) -> None:
+        read = {source.object_id for source in self.reads.values() if isinstance(source, Reference)}
+        for name, target in self.writes.items():
+            if isinstance(target, Reference) and target.object_id in read:
+                raise CallerError(
+                    "argument_invalid",
+                    f"{name!r} goes to {target}, which the call also reads, and {who} says ack: device; the store may "
+                    "refuse that PUT, so it cannot be acknowledged before",
+                    where=self._where(name),
+                    hint='"ack": "durable", or another object for the output',
+                )
+
     # ***** freshness *****
 
     def _freshness(self) -> dict[str, Freshness]:
@@ -317,6 +352,25 @@ def _renames(manifest: Manifest, arguments: Mapping[str, Any]) -> Mapping[str, s
     if not isinstance(said, dict):
         raise refuse(None, f"{shorten(said)} is no map of names", 'for example {"image": "x"}')
     return merged(manifest.rename, check_renames(said, manifest.params, manifest.buffers, refuse))
+
+
+def _versions(earlier: object) -> tuple[dict[str, str], dict[str, str]]:
+    """The etags of an earlier result's outputs by whole object, and the versions of those that have no etag yet.
+
+    They are matched by reference, since names are renamed. What makes no sense is passed over: whoever passes a result
+    on need not know what is in it.
+    """
+    outputs = earlier.get("outputs") if isinstance(earlier, dict) else None
+    etags: dict[str, str] = {}
+    promised: dict[str, str] = {}
+    if isinstance(outputs, dict):
+        for output in islice(outputs.values(), _MOST_VERSIONS):
+            said = output if isinstance(output, dict) else {}
+            found, name = (etags, said["etag"]) if "etag" in said else (promised, said.get("version"))
+            if isinstance(said.get("ref"), str) and isinstance(name, str):
+                with suppress(CallerError):
+                    found[Reference.parse(said["ref"], "arguments.kaas").object_id] = name
+    return etags, promised
 
 
 def _parse_freshness(value: object, where: str) -> Freshness:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Literal
+from typing import Literal, get_args
 
 from kaas.dtypes import DType, TypedScalar
 from kaas.errors import AuthorError
@@ -15,6 +15,10 @@ from kaas.graph import CopyStep, FillStep, KernelStep, RepeatStep, Source, Step,
 from kaas.references import Reference
 
 Io = Literal["in", "out", "inout", "temp", "const"]
+
+#: When a call is answered: once the store has its outputs, or once they are computed.
+Ack = Literal["durable", "device"]
+ACKS: tuple[Ack, ...] = get_args(Ack)
 
 #: A dimension: a fixed extent, the name of a symbol, `let` or parameter, or an expression that is not a bare name.
 Dimension = int | str | Expression
@@ -98,7 +102,8 @@ class Manifest:
 
     `let` keeps the order written, in which each may use those before it. `symbols` are the names that the shapes of
     inputs give a value to. `rename` maps a call's arguments to the buffers and parameters they are meant for;
-    `freshness` is that of every reference of which neither its buffer nor the call says more.
+    `freshness` is that of every reference of which neither its buffer nor the call says more; `ack` holds for calls
+    that do not say.
     """
 
     name: str
@@ -111,6 +116,7 @@ class Manifest:
     same_shapes: tuple[SameShape, ...]
     rename: Mapping[str, str] = field(default_factory=dict)
     freshness: Freshness = ALWAYS
+    ack: Ack = "durable"
 
     @staticmethod
     def parse(data: bytes | str, filename: str = FILE_NAME) -> Manifest:

@@ -191,6 +191,11 @@ def test_outputs_reach_their_segments_and_are_adopted(front: Front, actions: Act
     assert sorted(done["stats"]["device_hits"]) == ["key-z", "y"]
     np.testing.assert_allclose(front.inline(done, "z"), 2 * z[:size] + y, rtol=1e-6)
 
+    front.send("rename", keys={"key-z": "etag-z", "absent": "too"})
+    for key in ("etag-z", "key-z"):
+        done = front.expect("done", front.start(actions["saxpy"], binding, {"x": key, "y": "y"}))
+        assert sorted(done["stats"]["device_hits"]) == [key, "y"]
+
 
 def test_an_output_is_adopted_wherever_the_swaps_left_it(front: Front, actions: Actions) -> None:
     x = floats(64)

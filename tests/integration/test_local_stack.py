@@ -46,14 +46,17 @@ def s3_client(variables: dict[str, str]) -> Any:
 def test_secrets_are_the_users_alone(running: Running) -> None:
     state, _, _ = running
     assert state.path.stat().st_mode & 0o777 == 0o700
-    for name in ("credentials.json", "stack.json", "pool/tokens.json", "pool/stores.json", "store/s3.json"):
+    owned = ("openwhisk/keys.json", "pool/tokens.json", "pool/stores.json", "store/s3.json")
+    for name in ("credentials.json", "stack.json", *owned):
         assert (state.path / name).stat().st_mode & 0o777 == 0o600, name
     credentials = Credentials.load(state)
     assert credentials is not None
     assert credentials.token not in (state.path / "pool/tokens.json").read_text(), "the pool knows tokens by digest"
+    assert credentials.api_key not in (state.path / "openwhisk/keys.json").read_text(), "and the API knows keys by it"
     for process in state.read_stack().processes.values():  # type: ignore[union-attr]
         command = Path(f"/proc/{process.pid}/cmdline").read_text()
         assert credentials.token not in command
+        assert credentials.api_key not in command
         assert credentials.tenant_key.secret_key not in command
 
 
@@ -61,7 +64,8 @@ def test_listens_on_this_machine_only(running: Running) -> None:
     _, stack, _ = running
     assert stack.pool_url.startswith("http://127.0.0.1:")
     assert stack.store_url.startswith("http://127.0.0.1:")
-    ports = {f"{int(url.rpartition(':')[2]):04X}" for url in (stack.pool_url, stack.store_url)}
+    assert stack.api_url.startswith("http://127.0.0.1:")
+    ports = {f"{int(url.rpartition(':')[2]):04X}" for url in (stack.pool_url, stack.store_url, stack.api_url)}
     listening = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
     found = {
         address.split(":")[1]
@@ -105,7 +109,7 @@ def test_a_second_start_is_refused(running: Running) -> None:
     assert state.running() == stack
 
 
-@pytest.mark.parametrize("part", ["store", "pool"])
+@pytest.mark.parametrize("part", ["store", "pool", "openwhisk"])
 def test_what_dies_is_started_again(running: Running, part: str) -> None:
     state, _, variables = running
     before = state.running()
@@ -188,3 +192,19 @@ def test_a_record_of_another_version_is_no_record(tmp_path: Path) -> None:
     for text in ("", "{}", json.dumps({"version": 2}), json.dumps({"version": 1, "processes": 3})):
         (tmp_path / "stack.json").write_text(text)
         assert state.read_stack() is None
+
+
+def test_credentials_of_a_version_without_openwhisk_get_its_key(tmp_path: Path) -> None:
+    state = StateDirectory(tmp_path)
+    made = Credentials.ensure(state)
+    data = state.read_json("credentials.json")
+    del data["api_key"]
+    state.write_json("credentials.json", data)
+    completed = Credentials.ensure(state)
+    assert completed.api_key not in ("", made.api_key)
+    assert (completed.token, completed.tenant_key, completed.admin_key) == (
+        made.token,
+        made.tenant_key,
+        made.admin_key,
+    )
+    assert Credentials.load(state) == Credentials.ensure(state) == completed

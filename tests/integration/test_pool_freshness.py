@@ -130,3 +130,44 @@ def test_an_output_is_seen_by_who_remembers_its_older_version(pool: PoolProcess,
     done(client.invoke(bundle, {"x": [5.0, 6.0], "y": [0.0] * 2, "z": x}))
     result = done(client.invoke(bundle, remembering))
     assert (result["z"], result["kaas"]["stats"]["misses"]) == ([5.0, 6.0], 0)
+
+
+def chained(client: HttpClient, bundle: str, source: str, kaas: object) -> tuple[Any, dict[str, Any]]:
+    """The action after one that wrote `source`: its z, and where its inputs were found."""
+    result = done(client.invoke(bundle, {"x": source, "y": [0.0] * 4, "z": "inline", "a": 1, "kaas": kaas}))
+    return result["z"], result["kaas"]["stats"]
+
+
+def test_what_an_action_hands_on_is_on_the_device(pool: PoolProcess, s3: S3Client, name: str) -> None:
+    client = pool.client()
+    bundle = client.upload(SAXPY)
+    middle = f"s3://alice/{name}/middle.npy"
+    written = done(client.invoke(bundle, {"x": [1.0] * 4, "y": [2.0] * 4, "a": 3, "z": middle}))
+    z, stats = chained(client, bundle, middle, written["kaas"])
+    assert z == [5.0] * 4
+    assert (stats["misses"], stats["bytes_loaded"], stats["device_hits"]) == (0, 0, 1)
+
+
+@pytest.mark.parametrize("claimed", ["stale", "forged"])
+def test_an_etag_that_is_claimed_gives_no_other_data(pool: PoolProcess, s3: S3Client, name: str, claimed: str) -> None:
+    client = pool.client()
+    bundle = client.upload(SAXPY)
+    middle = f"s3://alice/{name}/middle.npy"
+    written = done(client.invoke(bundle, {"x": [1.0] * 4, "y": [2.0] * 4, "a": 3, "z": middle}))
+    put(s3, f"{name}/middle.npy", full(7, 4))
+    if claimed == "forged":
+        written["kaas"]["outputs"]["z"]["etag"] = '"0123456789abcdef0123456789abcdef"'
+    else:
+        # This tenant has seen the new version since, so the old one is nothing to go by any more.
+        assert chained(client, bundle, middle, None)[0] == [7.0] * 4
+    assert chained(client, bundle, middle, written["kaas"])[0] == [7.0] * 4
+
+
+def test_anothers_etag_opens_no_door(pool: PoolProcess, name: str) -> None:
+    alice, bob = pool.client(), pool.client("bob-token")
+    bundle = alice.upload(SAXPY)
+    assert bob.upload(SAXPY) == bundle
+    middle = f"s3://alice/{name}/middle.npy"
+    written = done(alice.invoke(bundle, {"x": [1.0] * 4, "y": [2.0] * 4, "a": 3, "z": middle}))
+    call = {"x": middle, "y": [0.0] * 4, "z": "inline", "a": 1, "kaas": written["kaas"]}
+    refused(bob.invoke(bundle, call), "object_forbidden")

@@ -110,6 +110,29 @@ def test_defaults_of_reserved_arguments_may_be_said() -> None:
     assert call.freshness == {"x": ALWAYS}
 
 
+def test_what_the_call_says_of_the_acknowledgement_holds_before_the_action() -> None:
+    eager = Manifest.parse(SAXPY.replace("kaas: 1\n", "kaas: 1\nack: device\n"))
+    assert (parse(GOOD).ack, parse(GOOD, eager).ack) == ("durable", "device")
+    assert parse({**GOOD, "ack": "device"}).ack == "device"
+    assert parse({**GOOD, "ack": "durable"}, eager).ack == "durable"
+    over = {**GOOD, "z": GOOD["x"]}
+    with pytest.raises(CallerError, match="the action says ack: device"):
+        parse(over, eager)
+    assert parse({**over, "ack": "durable"}, eager).writes == {"z": ref(GOOD["x"])}
+
+
+def test_versions_of_an_earlier_result_are_matched_by_reference() -> None:
+    outputs = {
+        "stored": {"ref": "s3://data/x", "etag": "e", "version": "v"},
+        "promised": {"ref": "s3://data/y", "version": "v"},
+        "etag": {"ref": "s3://data/z", "etag": 5, "version": "v"},
+        "version": {"ref": "s3://data/w", "version": None},
+        "ref": {"ref": "nowhere", "version": "v"},
+    }
+    call = parse({**GOOD, "kaas": {"outputs": outputs}})
+    assert (call.versions, call.promised) == ({"s3://data/x": "e"}, {"s3://data/y": "v"})
+
+
 def nested(levels: int) -> list[Any]:
     value: list[Any] = []
     for _ in range(levels):
@@ -149,7 +172,7 @@ S = {"x": 1, "w": 1, "outputs": "s3://out"}
             "nested too deep to show is no input",
             None,
         ),
-        ("saxpy", {**GOOD, "ack": nested(100_000)}, "not_supported_yet", "ack", "nested too deep", "leave it out"),
+        ("saxpy", {**GOOD, "ack": nested(100_000)}, "argument_invalid", "ack", "nested too deep", "durable"),
         ("full", {**S, "iters": 1e400}, "argument_invalid", "iters", "inf is not a whole number", None),
         ("full", {**S, "iters": math.nan}, "argument_invalid", "iters", "nan is not a whole number", None),
         ("full", {**S, "iters": "nan"}, "argument_invalid", "iters", "'nan' is not a whole number", "not quoted"),
@@ -182,7 +205,17 @@ S = {"x": 1, "w": 1, "outputs": "s3://out"}
         ("saxpy", {"x": 1, "y": 1, "outputs": 5}, "reference_invalid", "outputs", "no prefix", "s3://bucket/results"),
         ("saxpy", {"x": 1, "y": 1, "outputs": "s3://a?b"}, "reference_invalid", "outputs", "no prefix", "s3://bucket"),
         ("saxpy", {"x": 1, "y": 1, "outputs": "out"}, "reference_invalid", "outputs", "no prefix", "s3://bucket"),
-        ("saxpy", {**GOOD, "ack": "device"}, "not_supported_yet", "ack", "'device'", "'durable'"),
+        ("saxpy", {**GOOD, "ack": "devise"}, "argument_invalid", "ack", "'devise' is no ack", "'device'"),
+        ("saxpy", {**GOOD, "ack": None}, "argument_invalid", "ack", "null is no ack", "durable"),
+        ("full", {**S, "s": "s3://dd/s", "ack": "device"}, "argument_invalid", "s", "the call says ack", '"durable"'),
+        (
+            "saxpy",
+            {**GOOD, "x": "s3://dd/x?offset=0&size=4", "z": "s3://dd/x", "ack": "device"},
+            "argument_invalid",
+            "z",
+            "'z' goes to s3://dd/x, which the call also reads",
+            "another object",
+        ),
         ("saxpy", {**GOOD, "store": {}}, "not_supported_yet", "store", "'store'", "leave it out"),
         ("full", {**S, "s": "s3://data/s?offset=1"}, "argument_invalid", "s", "changed in place", '"to"'),
         ("full", {**S, "s": "s3://data/s?versionId=1"}, "argument_invalid", "s", "changed in place", '"to"'),

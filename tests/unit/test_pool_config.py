@@ -98,3 +98,24 @@ def test_children_get_an_allow_list_of_the_environment(monkeypatch: pytest.Monke
     assert "secret" not in kept.values()
     assert kept["CUDA_VISIBLE_DEVICES"] == "1"
     assert kept["TMPDIR"] == "/scratch"
+
+
+@pytest.mark.parametrize("url", ["https://openwhisk.example", "http://127.0.0.1:3233", "http://localhost:3233/"])
+def test_a_controller(tmp_path: Path, url: str) -> None:
+    assert f"--controller {url}" in " ".join(commands.front(parse(tmp_path, "--controller", url), None).arguments)
+
+
+@pytest.mark.parametrize(
+    ("url", "words"),
+    [
+        ("openwhisk.example", "without a path"),
+        ("https://openwhisk.example/api/v1", "without a path"),
+        ("https://user:key@openwhisk.example", "without a path"),
+        ("http://[::1", "no URL"),
+        ("http://openwhisk.example", "unencrypted"),
+    ],
+)
+def test_a_controller_that_makes_no_sense(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], url: str, words: str
+) -> None:
+    assert words in refused(tmp_path, capsys, "--controller", url)

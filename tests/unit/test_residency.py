@@ -178,6 +178,35 @@ def test_an_output_adopted_twice_is_kept_once() -> None:
     assert cache.used == 10
 
 
+def test_what_is_renamed_is_found_under_both_keys_until_it_goes() -> None:
+    cache = Residency(10)
+    fill(cache, "i1", {"version": 10})
+    cache.take_changes()
+    cache.rename("version", "etag")
+    cache.check()
+    changes = cache.take_changes()
+    assert (changes.evicted, changes.added, changes.freed) == (["version"], [("etag", 10)], [])
+    assert pinned(cache, "i2", {"version": 10}).hits == ("version",)
+    assert pinned(cache, "i3", {"etag": 10}).hits == ("etag",)
+    cache.release("i2"), cache.release("i3")
+    assert cache.evict_idle(10) == 10
+    assert cache.take_changes().evicted == ["etag"]
+    assert pinned(cache, "i4", {"version": 10}).loads == ("version",)
+
+
+def test_what_is_not_there_or_there_already_is_not_renamed() -> None:
+    cache = Residency(30)
+    fill(cache, "i1", {"version": 10, "etag": 10})
+    pinned(cache, "i2", {"coming": 10})
+    cache.take_changes()
+    for old, new in (("version", "etag"), ("absent", "other"), ("coming", "other")):
+        cache.rename(old, new)
+        cache.check()
+    changes = cache.take_changes()
+    assert (changes.evicted, changes.added) == ([], [])
+    assert cache.resident() == [("version", 10), ("etag", 10)]
+
+
 def test_kept_outputs_give_way_and_then_cannot_be_adopted() -> None:
     cache = Residency(20)
     pinned(cache, "i1", {}, {"z": 10})
@@ -231,7 +260,7 @@ def test_pinning_twice_is_a_defect() -> None:
 
 
 #: Sizes are a function of the key, as content has one size.
-SIZES = {f"k{n}": n for n in range(1, 9)}
+SIZES = {f"k{n}": n for n in range(1, 9)} | {f"r{n}": n for n in range(1, 4)}
 BUDGET = 24
 
 
@@ -247,6 +276,8 @@ class CacheMachine(RuleBasedStateMachine):
         self.asked: dict[str, str] = {}
         self.copying: set[str] = set()
         self.ended: list[str] = []
+        #: The keys that keys were renamed to, while what was renamed is there.
+        self.renamed: dict[str, str] = {}
         self.number = 0
 
     def settle(self) -> None:
@@ -257,6 +288,7 @@ class CacheMachine(RuleBasedStateMachine):
             self.memory.pop(handle, None)
         resident = dict(self.cache.resident())
         assert all(resident.get(key) == size for key, size in changes.added if key not in changes.evicted)
+        self.renamed = {old: new for old, new in self.renamed.items() if new not in changes.evicted}
 
     @rule(
         keys=st.sets(st.sampled_from(sorted(SIZES)), max_size=4),
@@ -265,7 +297,7 @@ class CacheMachine(RuleBasedStateMachine):
     def run(self, keys: set[str], work: dict[str, int]) -> None:
         self.number += 1
         inv = f"i{self.number}"
-        before = dict(self.cache.resident())
+        before, busy = dict(self.cache.resident()), {*self.asked, *self.copying}
         inputs = {key: SIZES[key] for key in sorted(keys)}
         outcome = self.cache.pin_set(inv, inputs, work)
         if isinstance(outcome, TooLarge):
@@ -275,7 +307,8 @@ class CacheMachine(RuleBasedStateMachine):
             assert dict(self.cache.resident()) == before
             assert outcome.short > 0
             return
-        assert set(outcome.hits) == keys & set(before)
+        present = {key for key in keys if key in before or (key not in busy and self.renamed.get(key) in before)}
+        assert set(outcome.hits) == present
         assert not set(outcome.loads) & (set(self.asked) | self.copying)
         assert set(outcome.joins) <= set(self.asked) | self.copying
         for key in outcome.loads:
@@ -337,6 +370,17 @@ class CacheMachine(RuleBasedStateMachine):
             # A content key means one size, whoever wrote it; other sizes are another key.
             sizes = {name: self.cache._blocks[handle].size for name, handle in self.cache._kept.get(inv, {}).items()}
             self.cache.adopt(inv, {name: key for name, size in sizes.items() if size == SIZES[key]})
+        self.settle()
+
+    @rule(size=st.integers(1, 3), back=st.booleans())
+    def rename(self, size: int, back: bool) -> None:
+        old, new = (f"r{size}", f"k{size}") if back else (f"k{size}", f"r{size}")
+        before = dict(self.cache.resident())
+        self.cache.rename(old, new)
+        if old in before and new not in {*before, *self.asked, *self.copying}:
+            self.settle()
+            self.renamed[old] = new
+        assert len(self.cache.resident()) == len(before)
         self.settle()
 
     @rule(budget=st.integers(0, 2 * BUDGET))

@@ -1,4 +1,5 @@
-"""Print the variables by which other programs find the stack: boto3, the AWS CLI, the action proxy, the client.
+"""Print the variables by which other programs find the stack: boto3, the AWS CLI, the action proxy, the client, and
+OpenWhisk's clients `wsk` and npm `openwhisk`.
 
   eval "$(kaas env)"
 
@@ -10,7 +11,7 @@ from __future__ import annotations
 import argparse
 import shlex
 
-from kaas_cli.access import local_environment, state_directory
+from kaas_cli.access import local_environment, state_directory, wsk_line
 from kaas_cli.output import Failure
 
 
@@ -25,4 +26,5 @@ def run(given: argparse.Namespace) -> int:
         raise Failure(f"nothing runs in {state_directory().path}", hint="start it with `kaas up`")
     for name, value in variables.items():
         print(f"export {name}={shlex.quote(value)}")
+    print(f"# {wsk_line(variables)}")
     return 0

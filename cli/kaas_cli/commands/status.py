@@ -47,7 +47,7 @@ def run(given: argparse.Namespace) -> int:
 
 
 def _print_stack(state: StateDirectory, stack: Stack) -> None:
-    where = {"store": stack.store_url, "pool": stack.pool_url, "daemon": str(state.path)}
+    where = {"daemon": str(state.path), "openwhisk": stack.api_url, "pool": stack.pool_url, "store": stack.store_url}
     rows = [["part", "process", "", "where"]]
     for part, process in stack.processes.items():
         rows.append([part, str(process.pid), "runs" if process.is_alive else "died", where.get(part, "")])

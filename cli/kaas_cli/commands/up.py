@@ -1,7 +1,9 @@
-"""Start an object store and a GPU pool on this machine.
+"""Start an object store, a GPU pool and an OpenWhisk API on this machine.
 
 They listen on this machine only, with keys of their own, and keep their data in one directory: $KAAS_STATE_DIR, else
 kaas in $XDG_STATE_HOME or ~/.local/state. What dies is started again. `kaas down` stops them.
+
+The OpenWhisk API is for one developer's machine: its actions run as your own processes, with no wall between them.
 """
 
 from __future__ import annotations
@@ -9,7 +11,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 
-from kaas_cli.access import state_directory
+from kaas_cli.access import local_environment, state_directory, wsk_line
 from kaas_cli.devices import add_device_argument, add_unsandboxed_argument, describe
 from kaas_cli.output import note, patience
 from kaas_local import stack as local
@@ -71,9 +73,13 @@ def _print(state: StateDirectory, stack: Stack) -> None:
     buckets = " and ".join(f"s3://{bucket}" for bucket in BUCKETS)
     print(f"object store  {stack.store_url}  buckets {buckets}")
     print(f"GPU pool      {stack.pool_url}")
+    print(f"OpenWhisk API {stack.api_url}  for development: actions run as your own processes")
     print(f"device        {describe(stack.device)}")
     print(f"state, logs   {state.path}")
     note('\nfor other programs:  eval "$(kaas env)"')
+    variables = local_environment()
+    if variables is not None:
+        note(f"for OpenWhisk's:     {wsk_line(variables)}")
 
 
 def _positive(text: str) -> int:

@@ -36,6 +36,8 @@ class Block:
     resident: bool = True
     #: Inputs that are not resident: the invocation whose supply will fill it; None once the copy has begun.
     loader: str | None = None
+    #: Inputs: the content key before this one, which finds it too.
+    former: str | None = None
     #: Whether its size is part of `Residency.pinned`.
     counted: bool = False
 
@@ -99,6 +101,8 @@ class Residency:
         self._policy: EvictionPolicy = policy if policy is not None else LeastRecentlyUsed()
         self._blocks: dict[int, Block] = {}
         self._inputs: dict[str, int] = {}
+        #: Former content keys of inputs.
+        self._former: dict[str, int] = {}
         #: Handles each invocation pins; it has an entry from `pin_set` to `release`.
         self._pins: dict[str, set[int]] = {}
         #: Kept outputs: invocation -> name -> handle. Evicted ones leave.
@@ -128,7 +132,7 @@ class Residency:
         needed = sum(inputs.values()) + sum(work.values())
         if needed > self.budget:
             return TooLarge(needed, self.budget)
-        pins = {self._inputs[key] for key in inputs if key in self._inputs}
+        pins = {handle for key in inputs if (handle := self._find(key)) is not None}
         present = [self._blocks[handle] for handle in pins]
         new = needed - sum(block.size for block in present)
         unpinned = sum(block.size for block in present if block.evictable)
@@ -145,14 +149,15 @@ class Residency:
         hits, loads, joins = [], [], []
         handles = {}
         for key, size in inputs.items():
-            if key not in self._inputs:
+            handle = self._find(key)
+            if handle is None:
                 loads.append(key)
-                self._inputs[key] = self._add(Block(size, "input", key, {inv}, resident=False, loader=inv))
-            elif self._blocks[self._inputs[key]].resident:
+                handle = self._inputs[key] = self._add(Block(size, "input", key, {inv}, resident=False, loader=inv))
+            elif self._blocks[handle].resident:
                 hits.append(key)
             else:
                 joins.append(key)
-            handle = handles[key] = self._inputs[key]
+            handles[key] = handle
             pins.add(handle)
             self._policy.used(handle, self._blocks[handle].size)
         spaces = {name: self._add(Block(size, "work", name, {inv})) for name, size in work.items()}
@@ -232,6 +237,32 @@ class Residency:
             self._inputs[key] = handle
             self._changes.added.append((key, block.size))
 
+    def rename(self, old: str, new: str) -> None:
+        """Give what is resident as `old` the content key `new`; it is found under both.
+
+        What is not there, or there as `new`, stays as it is.
+        """
+        handle = self._inputs.get(old)
+        if handle is None or new in self._inputs or not self._blocks[handle].resident:
+            return
+        block = self._blocks[handle]
+        self._forget_key(block)
+        if (other := self._former.get(old)) is not None:
+            self._blocks[other].former = None
+        block.name, block.former = new, old
+        self._inputs[new] = self._former[old] = handle
+        self._changes.evicted.append(old)
+        self._changes.added.append((new, block.size))
+
+    def _find(self, key: str) -> int | None:
+        handle = self._inputs.get(key)
+        return self._former.get(key) if handle is None else handle
+
+    def _forget_key(self, block: Block) -> None:
+        del self._inputs[block.name]
+        if block.former is not None:
+            del self._former[block.former]
+
     def drop(self, inv: str) -> None:
         """Free the kept outputs of `inv`."""
         self.adopt(inv, {})
@@ -277,7 +308,7 @@ class Residency:
         self._policy.gone(handle)
         self._changes.freed.append(handle)
         if block.kind == "input":
-            del self._inputs[block.name]
+            self._forget_key(block)
             if block.resident:
                 self._changes.evicted.append(block.name)
         elif block.kind == "kept" and handle in self._kept_by:
@@ -301,6 +332,7 @@ class Residency:
         assert {name: handle for handle, block in blocks.items() if block.kind == "input" for name in [block.name]} == (
             self._inputs
         )
+        assert {block.former: handle for handle, block in blocks.items() if block.former is not None} == self._former
         for handle, block in blocks.items():
             assert block.pins == {inv for inv, pins in self._pins.items() if handle in pins}
             if block.kind == "input":

@@ -80,6 +80,7 @@ class Worker:
             "run": self._on_run,
             "supply": self._on_supply,
             "adopt": self._on_adopt,
+            "rename": self._on_rename,
             "drop": self._on_drop,
         }
 
@@ -209,6 +210,10 @@ class Worker:
 
     def _on_adopt(self, frame: Frame, descriptors: list[int]) -> None:
         self._cache.residency.adopt(f"{self._link}/{frame['inv']}", frame["keys"])
+
+    def _on_rename(self, frame: Frame, descriptors: list[int]) -> None:
+        for old, new in frame["keys"].items():
+            self._cache.residency.rename(old, new)
 
     def _on_drop(self, frame: Frame, descriptors: list[int]) -> None:
         identifier = f"{self._link}/{frame['inv']}"

@@ -15,6 +15,7 @@ from kaas.binding import ObjectInfo, bind
 from kaas.call import Call
 from kaas.dtypes import shorten
 from kaas.errors import CallerError, KaasError
+from kaas.manifest import Ack
 from kaas.messages import LogLine
 from kaas.references import Reference
 from kaas_pool.content import ObjectRange
@@ -43,6 +44,7 @@ class Admitted:
 
     work: Work
     found: Found
+    ack: Ack
     #: Arguments that the action does not have.
     unknown: tuple[str, ...]
 
@@ -96,7 +98,7 @@ class Admission:
             binding = bind(bundle.manifest, call, infos, bundle.layouts)
         work = Work.of(digest, binding, bundle.device_bytes(binding), found.origin or tenant)
         self._check_size(work)
-        admitted = Admitted(work, found, call.unknown)
+        admitted = Admitted(work, found, call.ack, call.unknown)
         repeatable = found.grounds is not None and all(name in arguments for name in call.writes)
         if repeatable and work.inline_bytes <= _REMEMBERED_INLINE:
             self._remembered[tenant, fingerprint] = admitted
@@ -167,9 +169,15 @@ class Admission:
 def _reads(call: Call) -> list[Read]:
     """The inputs of a call that are references."""
     reads: list[Read] = []
+    written = {target.object_id for target in call.writes.values() if isinstance(target, Reference)}
     for name, source in call.reads.items():
         if isinstance(source, Reference):
             freshness = call.freshness[name]
             max_age = _MAX_AGES.get(freshness.kind, freshness.seconds)
-            reads.append(Read(name, source, max_age, call.where(name)))
+            # What is changed in place is the newest, whatever an earlier result says.
+            is_in_place = call.writes.get(name) is source
+            known = None if is_in_place else call.versions.get(source.object_id)
+            promised = None if is_in_place else call.promised.get(source.object_id)
+            settled = source.object_id in written
+            reads.append(Read(name, source, max_age, call.where(name), known, promised, settled))
     return reads

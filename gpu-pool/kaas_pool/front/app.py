@@ -128,7 +128,7 @@ class Routes:
         """POST /v1/invocations"""
         began = time.monotonic()
         headers = headers_of(request)
-        identity = self._identify(headers, "invoke")
+        identity = await self._identify(headers, "invoke")
         body = InvocationRequest.from_json(await read_json(request, headers))
         assert body.wait_ms is not None
         found = await self._pool.invocations.accept(identity.tenant, body)
@@ -167,48 +167,48 @@ class Routes:
 
     async def get(self, request: Request) -> Response:
         """GET /v1/invocations/{id}"""
-        identity = self._identify(headers_of(request), "invoke")
+        identity = await self._identify(headers_of(request), "invoke")
         return _json(self._pool.invocations.get(identity.tenant, request.path_params["id"]).to_json())
 
     async def cancel(self, request: Request) -> Response:
         """DELETE /v1/invocations/{id}"""
-        identity = self._identify(headers_of(request), "invoke")
+        identity = await self._identify(headers_of(request), "invoke")
         return _json(self._pool.invocations.cancel(identity.tenant, request.path_params["id"]).to_json())
 
     async def put_bundle(self, request: Request) -> Response:
         """PUT /v1/bundles/{digest}"""
         headers = headers_of(request)
-        identity = self._identify(headers, "invoke")
+        identity = await self._identify(headers, "invoke")
         digest = check_digest(request.path_params["digest"], "digest")
         data = await read_bundle(request, headers)
         return _json(await self._pool.bundles.put(identity.tenant, digest, data))
 
     async def devices(self, request: Request) -> Response:
         """GET /v1/devices"""
-        return _json(self._pool.status.devices(self._identify(headers_of(request), "read")))
+        return _json(self._pool.status.devices(await self._identify(headers_of(request), "read")))
 
     async def cache(self, request: Request) -> Response:
         """GET /v1/cache"""
-        return _json(await self._pool.status.cache(self._identify(headers_of(request), "read")))
+        return _json(await self._pool.status.cache(await self._identify(headers_of(request), "read")))
 
     async def queues(self, request: Request) -> Response:
         """GET /v1/queues"""
-        return _json(self._pool.status.queues(self._identify(headers_of(request), "read")))
+        return _json(self._pool.status.queues(await self._identify(headers_of(request), "read")))
 
     async def tenants(self, request: Request) -> Response:
         """GET /v1/tenants"""
-        identity = self._identify(headers_of(request), "read")
+        identity = await self._identify(headers_of(request), "read")
         return _json({"tenants": self._pool.metrics.tenants(None if "admin" in identity.scopes else identity.tenant)})
 
     async def purge(self, request: Request) -> Response:
         """POST /v1/cache/purge"""
-        identity = self._identify(headers_of(request), "invoke")
+        identity = await self._identify(headers_of(request), "invoke")
         return _json({"bytes": await self._pool.purge(identity.tenant)})
 
     async def refresh(self, request: Request) -> Response:
         """POST /v1/cache/refresh"""
         headers = headers_of(request)
-        identity = self._identify(headers, "invoke")
+        identity = await self._identify(headers, "invoke")
         body = RefreshRequest.from_json(await read_json(request, headers, empty={}))
         which = PinFilter(body.bundle, body.buffer, body.reference)
         return _json({"refreshed": await self._pool.objects.refresh(identity.tenant, which)})
@@ -226,7 +226,7 @@ class Routes:
 
     async def metrics(self, request: Request) -> Response:
         """GET /metrics"""
-        identity = self._identify(headers_of(request), "read")
+        identity = await self._identify(headers_of(request), "read")
         everything = "admin" in identity.scopes
         self._pool.refresh_gauges()
         text = self._pool.metrics.expose(None if everything else identity.tenant)
@@ -236,8 +236,15 @@ class Routes:
         """GET /openapi.json"""
         return Response(await asyncio.to_thread(openapi_json), media_type="application/json")
 
-    def _identify(self, headers: dict[bytes, str], scope: str) -> Identity:
-        identity = self._pool.tokens.identify(headers.get(b"authorization"), headers.get(b"kaas-tenant"))
+    async def _identify(self, headers: dict[bytes, str], scope: str) -> Identity:
+        authorization, on_behalf_of = headers.get(b"authorization"), headers.get(b"kaas-tenant")
+        kind, _, credentials = (authorization or "").partition(" ")
+        if kind.lower() == "basic" and self._pool.controller is not None:
+            identity = await self._pool.controller.identify(credentials)
+            if on_behalf_of is not None:
+                identity.require("vouch")
+        else:
+            identity = self._pool.tokens.identify(authorization, on_behalf_of)
         identity.require(scope)
         return identity
 

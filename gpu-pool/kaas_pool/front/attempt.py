@@ -20,9 +20,11 @@ from kaas_pool.front.executor import Executor, Run
 from kaas_pool.front.executors import Executors
 from kaas_pool.front.host_room import HostRoom, Room
 from kaas_pool.front.mover_client import Lease, MoverClient
-from kaas_pool.front.objects import GONE
+from kaas_pool.front.objects import GONE, object_id
+from kaas_pool.front.sightings import Answer, Stored
 from kaas_pool.front.ticket import Ticket
 from kaas_pool.front.work import Input, Output, render
+from kaas_pool.front.writes import Promise, Share, Writes
 from kaas_pool.printed import printed_lines
 
 #: What an executor has, after the budget's end, to stop working for an attempt before it is killed. An endless kernel
@@ -48,6 +50,7 @@ class Tools:
     mover: MoverClient
     bundles: Bundles
     room: HostRoom
+    writes: Writes
 
 
 @dataclass(eq=False)
@@ -76,7 +79,7 @@ class Attempt:
     #: Segments for the outputs, by buffer.
     _results: dict[str, Lease] = field(default_factory=dict)
     #: Leases of inputs that the executor is copying, by content key.
-    _inputs: dict[str, Lease] = field(default_factory=dict)
+    _inputs: dict[str, Lease | Share] = field(default_factory=dict)
 
     async def go(self) -> dict[str, Any]:
         """The invocation's result. Raises KaasError."""
@@ -93,8 +96,16 @@ class Attempt:
         self.stats = dict(done.get("stats", {}))
         self.computed = self._now()
         life.move("storing", self.computed, "computed")
+        inline = done.get("inline", {})
+        if self.ticket.admitted.ack == "device" and work.outputs:
+            found = self.ticket.admitted.found
+            promise = await self.tools.writes.promise(life, self.ticket.domain, work.outputs, found.origin)
+            if promise is not None:
+                # Nothing is awaited from here to the invocation's end, so that both happen or none.
+                self._acknowledge(run, promise)
+                return self._result({output.buffer.name: promise.version for output in work.outputs}, inline, "version")
         etags = await self._store(run, own) if work.outputs else {}
-        return self._result(etags, done.get("inline", {}))
+        return self._result(etags, inline)
 
     async def retire(self) -> None:
         """Give everything back, once the executor is through with it or dead. Raises nothing."""
@@ -109,8 +120,8 @@ class Attempt:
         self._leave_device()
         for lease in self._results.values():
             lease.release()
-        for lease in self._inputs.values():
-            lease.release(mapped=True)  # A copy to the device that nobody waits for any more may be under way.
+        for held in self._inputs.values():
+            held.release(mapped=True)  # A copy to the device that nobody waits for any more may be under way.
         if self._room is not None:
             self.tools.room.give_back(self._room)
         if executor is not None:
@@ -241,16 +252,22 @@ class Attempt:
             await self._supply_object(self._executor, run, one, one.origin)
 
     async def _supply_object(self, executor: Executor, run: Run, one: Input, item: ObjectRange) -> None:
-        try:
-            lease = await self.tools.mover.load(self.ticket.life.tenant, self.ticket.domain, item)
-        except KaasError as error:
-            if error.code in GONE:
-                self.gone = item
-            raise
+        tenant = self.ticket.life.tenant
+        source = self.tools.writes.source(tenant, object_id(item), item)
+        lease: Lease | Share
+        if isinstance(source, Share):
+            lease = source
+        else:
+            try:
+                lease = await self.tools.mover.load(tenant, self.ticket.domain, source)
+            except KaasError as error:
+                if error.code in GONE:
+                    self.gone = item
+                raise
         if (earlier := self._inputs.get(one.key)) is not None:
             earlier.release(mapped=True)  # An executor that asks twice gets it twice, and holds it once.
         self._inputs[one.key] = lease
-        if lease.source == "store":
+        if isinstance(lease, Lease) and lease.source == "store":
             self.counts.misses += 1
             self.counts.bytes_loaded += one.size
         else:
@@ -268,6 +285,15 @@ class Attempt:
 
     # Storing.
 
+    def _acknowledge(self, run: Run, promise: Promise) -> None:
+        """Hand the results over to those who store them."""
+        assert self._executor is not None
+        assert self._room is not None
+        keys = self.tools.writes.begin(promise, self._results, self._room)
+        self._results, self._room = {}, None
+        self._executor.adopt(run, keys)
+        self._adopted = True
+
     async def _store(self, run: Run, own: dict[str, str]) -> dict[str, str]:
         """PUT all results; returns etags by buffer. In-place ones come last, so that one found after a crash says that
         all others had been stored."""
@@ -276,17 +302,21 @@ class Attempt:
         keys: dict[str, str] = {}
 
         async def store(output: Output) -> None:
-            name = output.buffer.name
+            name, header = output.buffer.name, base64.b64encode(output.header).decode()
+            # What was acknowledged before this goes first.
+            await self.tools.writes.settled(self.ticket.life.tenant, output.reference)
             etag, origin = await self.tools.mover.store(
                 self.ticket.life.tenant,
                 self._results[name],
                 output.buffer.nbytes,
-                base64.b64encode(output.header).decode(),
+                header,
                 output.object,
                 output.if_match,
                 self.ticket.life.id,
             )
             etags[name], keys[name] = etag, output.cache_key(origin, etag)
+            answer = Answer(etag, len(output.header) + output.buffer.nbytes, header, origin)
+            self.ticket.stored.append(Stored(output.reference, answer, self._now()))
 
         outputs = self.ticket.work.outputs
         await together(*(store(output) for output in outputs if output.if_match is None))
@@ -324,7 +354,8 @@ class Attempt:
 
     # The result.
 
-    def _result(self, etags: dict[str, str], inline: dict[str, str]) -> dict[str, Any]:
+    def _result(self, names: dict[str, str], inline: dict[str, str], kind: str = "etag") -> dict[str, Any]:
+        """The result; `names` has each stored output's etag, or what else `kind` says."""
         work, life, now = self.ticket.work, self.ticket.life, self._now()
         result: dict[str, Any] = {}
         outputs: dict[str, Any] = {}
@@ -333,7 +364,7 @@ class Attempt:
             result[buffer.name] = output.reference
             outputs[buffer.name] = {
                 "ref": output.reference,
-                "etag": etags[buffer.name],
+                kind: names[buffer.name],
                 "dtype": buffer.dtype,
                 "shape": list(buffer.shape),
                 "bytes": buffer.nbytes,

@@ -39,6 +39,8 @@ class FrontConfig:
     idle_stop: float = 600.0
     #: For how long a tenant's right to read an object is believed once the store has shown it.
     authorisation: float = 300.0
+    #: Where OpenWhisk's API is, which knows whose an API key is; None: such keys are not taken.
+    controller: str | None = None
     #: How long a request may be silent before it is whole.
     silent: float = SILENT_SECONDS
     #: How long running invocations may go on after SIGTERM.
@@ -113,6 +115,9 @@ def parse_arguments(arguments: Sequence[str]) -> FrontConfig:
         help="how long a right to read an object is believed before the store is asked again (default: 300)",
     )
     parser.add_argument(
+        "--controller", metavar="URL", help="take OpenWhisk's API keys, and ask its API there whose they are"
+    )
+    parser.add_argument(
         "--silent",
         type=float,
         default=SILENT_SECONDS,
@@ -156,6 +161,7 @@ def parse_arguments(arguments: Sequence[str]) -> FrontConfig:
         domains=MappingProxyType(domains),
         idle_stop=given.idle_stop,
         authorisation=given.authorisation,
+        controller=given.controller,
         silent=given.silent,
         drain=given.drain,
         certificate=given.certificate,

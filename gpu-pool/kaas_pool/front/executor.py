@@ -173,6 +173,10 @@ class Executor:
         """The attempt's outputs are stored and may stay as cache under these content keys."""
         self._link.send({"type": "adopt", "inv": run.name, "keys": keys})
 
+    def rename(self, keys: dict[str, str]) -> None:
+        """Cached contents have other content keys from now on."""
+        self._link.send({"type": "rename", "keys": keys})
+
     def forget(self, run: Run) -> None:
         """No more frames are expected for an attempt."""
         self._runs.pop(run.name, None)

@@ -147,6 +147,15 @@ class Invocation:
         """The end: its budget is spent; the error names the stage."""
         self.fail(budget_exceeded(self.budget_ms, self.stage), now)
 
+    def settle(self, buffer: str, now: float, *, etag: str | None = None, lost: KaasError | None = None) -> None:
+        """The PUT of an output that was acknowledged before it has ended; its invocation has, too."""
+        assert self.result is not None
+        kaas = self.result["kaas"]
+        end = {"etag": etag} if lost is None else {"lost": lost.to_json()}
+        outputs = {**kaas["outputs"], buffer: {**kaas["outputs"][buffer], **end}}
+        self.result = {**self.result, "kaas": {**kaas, "outputs": outputs}}
+        self.tell(f"stored {buffer}" if lost is None else f"lost {buffer}: {lost.message}", now)
+
     def story(self) -> tuple[dict[str, Any], ...]:
         """What happened so far, as `{ms, event}` since acceptance."""
         return tuple({"ms": round(ms, 3), "event": event} for ms, event in self._story)

@@ -203,7 +203,7 @@ class Invocations:
         del self._tickets[life.tenant, life.id]
         self._count(life.tenant, -1)
         if ticket.work.outputs:
-            self._objects.written(life.tenant, [output.reference for output in ticket.work.outputs])
+            self._objects.written(life.tenant, [output.reference for output in ticket.work.outputs], ticket.stored)
         large = [buffer.nbytes for buffer in ticket.work.inline.values()] + [len(one.line) for one in life.printed]
         self._outcomes.add(life, journalled=ticket.journalled, large_bytes=sum(large))
         self._metrics.end(life)

@@ -1,4 +1,5 @@
-"""What survives the front: accepted asynchronous invocations and their outcomes, tenants' bundles, pinned references.
+"""What survives the front: accepted asynchronous invocations and their outcomes, tenants' bundles, pinned references,
+outputs that were acknowledged before their PUT.
 
 One SQLite file in WAL mode with `synchronous=FULL`. A thread of its own does every write; what is asked for while it
 commits goes into the next transaction, so many callers share one fsync. A write's awaitable is done when it is on disk.
@@ -30,6 +31,8 @@ CREATE TABLE IF NOT EXISTS bundles (tenant TEXT, digest TEXT, PRIMARY KEY (tenan
 CREATE TABLE IF NOT EXISTS pins (
     tenant TEXT, digest TEXT, buffer TEXT, reference TEXT, answer TEXT,
     PRIMARY KEY (tenant, digest, buffer, reference)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS promised (
+    number INTEGER PRIMARY KEY, tenant TEXT, object TEXT, version TEXT, at REAL, UNIQUE (tenant, object, version));
 CREATE TABLE IF NOT EXISTS invocations (
     tenant TEXT, id TEXT, fingerprint TEXT, accepted REAL, request TEXT, objects TEXT, ended REAL, answer TEXT,
     PRIMARY KEY (tenant, id)) WITHOUT ROWID;
@@ -63,6 +66,16 @@ class Outcome:
     fingerprint: str
     ended: float
     answer: Answer
+
+
+@dataclass(frozen=True)
+class Promised:
+    """An output that is acknowledged before its PUT; `at` is wall-clock seconds since the epoch."""
+
+    tenant: str
+    object_id: str
+    version: str
+    at: float
 
 
 @dataclass(frozen=True)
@@ -148,6 +161,16 @@ class Journal:
         """Forget pinned versions, by (tenant, digest, buffer, reference)."""
         await self._order_all([_unpin(key) for key in keys])
 
+    async def promise(self, outputs: Sequence[Promised]) -> None:
+        """These outputs may be acknowledged although no PUT of theirs has ended."""
+        statement = "INSERT OR REPLACE INTO promised (tenant, object, version, at) VALUES (?, ?, ?, ?)"
+        await self._order_all([(statement, (one.tenant, one.object_id, one.version, one.at)) for one in outputs])
+
+    def unpromise(self, outputs: Sequence[Promised]) -> asyncio.Future[None]:
+        """Nothing is left to know of these outputs."""
+        statement = "DELETE FROM promised WHERE tenant = ? AND object = ? AND version = ?"
+        return self._order_all([(statement, (one.tenant, one.object_id, one.version)) for one in outputs])
+
     async def forget_before(self, ended: float) -> None:
         """Drop outcomes older than `ended` (wall clock)."""
         await self._order("DELETE FROM invocations WHERE ended < ?", (ended,))
@@ -188,6 +211,11 @@ class Journal:
             Pin(tenant, digest, buffer, reference, json.loads(answer))
             for tenant, digest, buffer, reference, answer in rows
         ]
+
+    def promised(self) -> list[Promised]:
+        """All outputs whose PUTs are not known to have ended well, in the order promised."""
+        rows = self._reading.execute("SELECT tenant, object, version, at FROM promised ORDER BY number")
+        return [Promised(*row) for row in rows]
 
     # The writing thread.
 

@@ -52,6 +52,7 @@ class Metrics:
         self.inputs = counter("kaas_inputs", "Input objects, by where they were found", "tier")
         self.bytes_loaded = counter("kaas_loaded_bytes", "Bytes that came from the object store")
         self.bytes_stored = counter("kaas_stored_bytes", "Bytes of results put into the object store")
+        self.lost_outputs = counter("kaas_lost_outputs", "Outputs that were acknowledged before their PUT, and lost")
         self.gpu = counter("kaas_gpu_seconds", "Device time between events around the launches")
         self.in_flight = Gauge(
             "kaas_in_flight", "Invocations accepted and not ended", ["tenant"], registry=self.registry

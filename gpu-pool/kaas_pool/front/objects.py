@@ -7,6 +7,7 @@ lifetime that the tenant may read it.
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import math
 import sqlite3
@@ -21,8 +22,10 @@ from kaas.references import Reference, Scheme
 from kaas_pool.content import ObjectRange
 from kaas_pool.front.journal import Journal, Pin, unwritable
 from kaas_pool.front.mover_client import MoverClient, MoverLost
+from kaas_pool.front.pending import output_lost
 from kaas_pool.front.pins import PinFilter, PinKey, Pins, object_id_of
-from kaas_pool.front.sightings import Answer, Recent, Sighting
+from kaas_pool.front.sightings import Answer, Recent, Sighting, Stored
+from kaas_pool.front.writes import Writes
 
 #: What to do about a pinned object that is not what it was.
 REFRESH_HINT = "`kaas cache refresh` (POST /v1/cache/refresh) lets go of pinned versions; the next call pins anew"
@@ -39,12 +42,20 @@ _Grounds = tuple[tuple[Sighting, float], ...]
 
 @dataclass(frozen=True)
 class Read:
-    """An input that is a reference, and its place in errors. `max_age` in seconds: 0 is always, infinity is pinned."""
+    """An input that is a reference, and its place in errors. `max_age` in seconds: 0 is always, infinity is pinned.
+
+    `known` is the etag that came with the call, from an earlier result. It is the caller's word, so it saves a look
+    only if this tenant has itself seen or written that version lately. `promised` is the version that came so of an
+    output that was acknowledged before its PUT. `settled`: the etag is needed, as for a conditional PUT.
+    """
 
     buffer: str
     reference: Reference
     max_age: float
     where: str
+    known: str | None = None
+    promised: str | None = None
+    settled: bool = False
 
     @property
     def is_pinned(self) -> bool:
@@ -94,18 +105,21 @@ class _Object:
 class Objects:
     """What tenants' calls see of the store. `authorisation` is for how many seconds a right, once seen, is believed."""
 
-    def __init__(self, mover: MoverClient, journal: Journal, authorisation: float) -> None:
+    def __init__(self, mover: MoverClient, journal: Journal, writes: Writes, authorisation: float) -> None:
         self._mover = mover
         self._journal = journal
+        self._writes = writes
         self._authorisation = authorisation
         self._recent = Recent()
         self._pins = Pins()
         for pin in journal.pins():
             key = PinKey(pin.tenant, pin.digest, pin.buffer, pin.reference)
             self._pins.restore(key, Answer.from_json(pin.answer))
+        writes.report_stored(lambda tenant, stored: self.written(tenant, [stored.object_id], [stored]))
 
     async def look(self, tenant: str, digest: str, reads: Sequence[Read], fixed: Mapping[str, Answer]) -> Found:
         """Find the version of each object that is read; `fixed` are those decided already. Raises KaasError."""
+        reads, fixed, promised = await self._promised(tenant, reads, fixed)
         objects: dict[str, _Object] = {}
         for read in reads:
             one = objects.setdefault(read.reference.object_id, _Object(read.reference.whole()))
@@ -116,7 +130,11 @@ class Objects:
         said: dict[str, Answer] = {}
         while True:
             generation, at = self._pins.generation(tenant), time.monotonic()
-            known = {name: self._known(tenant, name, one, at) for name, one in objects.items() if name not in fixed}
+            known = {
+                name: promised.get(name) or self._known(tenant, name, one, at)
+                for name, one in objects.items()
+                if name not in fixed
+            }
             asked = {name: objects[name] for name, found in known.items() if found is None}
             if asked:
                 said = await self._ask(tenant, asked)
@@ -140,7 +158,9 @@ class Objects:
             answers,
             None if always else tuple(grounds),
             frozenset(
-                name for name, one in objects.items() if not one.pins and all(read.max_age > 0 for read in one.others)
+                name
+                for name, one in objects.items()
+                if not one.pins and (known.get(name) is not None or all(read.max_age > 0 for read in one.others))
             ),
             frozenset(name for name, one in objects.items() if one.pins),
         )
@@ -149,6 +169,8 @@ class Objects:
         """Let go of a tenant's pins, and of what was seen of the objects lately; returns the number of pins."""
         gone = self._pins.forget(tenant, which)
         self._recent.forget(tenant, which.object_id)
+        if which.digest is None and which.buffer is None:
+            self._writes.forget(tenant, which.object_id)
         try:
             if gone:
                 await self._journal.unpin(list(gone))
@@ -159,15 +181,90 @@ class Objects:
             raise unwritable(error) from error
         return len(gone)
 
-    def written(self, tenant: str, object_ids: Iterable[str]) -> None:
-        """The tenant may have written these objects: what was seen of them is out of date."""
+    def written(self, tenant: str, object_ids: Iterable[str], stored: Iterable[Stored]) -> None:
+        """The tenant may have written these objects: what was seen of them is out of date, and `stored` is known."""
         for name in object_ids:
             self._recent.forget(tenant, name)
+        for one in stored:
+            self._recent.note(tenant, one.object_id, one.answer, one.at)
+        self._writes.overwritten(tenant, [one.object_id for one in stored])
 
     def doubt(self, tenant: str, object_id: str) -> None:
         """The store has said that an object is not what it was: ask before anything of it is used again."""
         self._recent.forget(tenant, object_id)
         self._pins.doubt(tenant, object_id)
+
+    async def _promised(
+        self, tenant: str, reads: Sequence[Read], fixed: Mapping[str, Answer]
+    ) -> tuple[list[Read], dict[str, Answer], dict[str, list[tuple[Sighting, float]]]]:
+        """Decide about what was acknowledged before its PUT.
+
+        Returns the reads with the etags that their versions stand for, what is fixed still, and by object id what is
+        seen of those whose PUTs have not ended. Raises `output_lost` and the store's errors.
+        """
+        account = self._writes.account
+        # What an earlier front fixed at a version, this one has to look for.
+        strange = {
+            name: answer.etag
+            for name, answer in fixed.items()
+            if answer.is_version
+            and ((write := account.find(tenant, name, answer.etag)) is None or write.state == "lost")
+        }
+        fixed = {name: answer for name, answer in fixed.items() if name not in strange}
+        by_object: dict[str, list[Read]] = {}
+        for read in reads:
+            if read.reference.object_id not in fixed:
+                by_object.setdefault(read.reference.object_id, []).append(read)
+        while (behind := self._behind(tenant, by_object)) is not None:
+            await self._writes.settled(tenant, behind)
+        seen: dict[str, list[tuple[Sighting, float]]] = {}
+        doubtful: list[tuple[Read, str]] = []
+        for name, group in by_object.items():
+            promised = strange.get(name) or next((read.promised for read in group if read.promised is not None), None)
+            claimed = account.find(tenant, name, promised) if promised is not None else None
+            is_lost = promised is not None and (claimed is None or claimed.state == "lost")
+            newest, mark = account.newest(tenant, name), account.mark(tenant, name)
+            if newest is not None and claimed is not None and claimed.state == "lost":
+                raise output_lost(name, claimed.version, group[0].where, claimed)
+            if newest is not None:
+                seen[name] = [(newest.sighting, self._authorisation)]
+                continue
+            if mark is not None:
+                doubtful.append((group[0], mark.version))
+            if is_lost and promised is not None and (mark is None or mark.version != promised):
+                doubtful.append((group[0], promised))
+        if doubtful:
+            await self._verify(tenant, doubtful)
+        return [self._with_etag(tenant, read) for read in reads], fixed, seen
+
+    def _behind(self, tenant: str, by_object: Mapping[str, Sequence[Read]]) -> str | None:
+        """An object whose PUT has to be waited for."""
+        for name, group in by_object.items():
+            newest = self._writes.account.newest(tenant, name)
+            if newest is not None:
+                header = len(base64.b64decode(newest.sighting.answer.head))
+                for read in group:
+                    in_header = read.reference.offset is not None and read.reference.offset < header
+                    if read.is_pinned or read.settled or in_header or read.reference.tensor is not None:
+                        return name
+        return None
+
+    async def _verify(self, tenant: str, doubtful: Sequence[tuple[Read, str]]) -> None:
+        """Have the store say that objects are certain versions. Raises `output_lost` where one is not."""
+        _, answers = await self._stat(tenant, [read.reference.whole() for read, _ in doubtful], 0)
+        for (read, version), said in zip(doubtful, answers, strict=True):
+            name = read.reference.object_id
+            if "error" in said and said["error"].get("code") not in ("object_not_found", "bucket_not_found"):
+                raise KaasError.from_json({"where": read.where, **said["error"]})
+            if said.get("activation") != version:
+                raise output_lost(name, version, read.where, self._writes.account.find(tenant, name, version))
+            self._writes.found(tenant, name, version, str(said["etag"]))
+
+    def _with_etag(self, tenant: str, read: Read) -> Read:
+        if read.promised is None or read.known is not None:
+            return read
+        write = self._writes.account.find(tenant, read.reference.object_id, read.promised)
+        return read if write is None or write.etag is None else replace(read, known=write.etag)
 
     def _known(self, tenant: str, name: str, one: _Object, now: float) -> list[tuple[Sighting, float]] | None:
         """What makes it needless to ask the store about an object; None if it has to be asked."""
@@ -178,7 +275,8 @@ class Objects:
         )
         found = [(pin, self._authorisation) for pin in pins]
         if one.others:
-            found.append((self._recent.find(tenant, name), self._seconds(*one.others)))
+            recent = self._recent.find(tenant, name)
+            found.append((recent, self._seconds(recent, *one.others)))
         grounds = [
             (sighting, seconds)
             for sighting, seconds in found
@@ -187,9 +285,11 @@ class Objects:
         agree = len({sighting.answer.etag for sighting, _ in grounds}) == 1
         return grounds if agree and len(grounds) == len(found) else None
 
-    def _seconds(self, *reads: Read) -> float:
+    def _seconds(self, sighting: Sighting | None, *reads: Read) -> float:
         """For how long a sighting serves all of these."""
-        return min(self._authorisation, *(read.max_age for read in reads))
+        etag = sighting.answer.etag if sighting is not None else None
+        ages = (math.inf if read.known is not None and read.known == etag else read.max_age for read in reads)
+        return min(self._authorisation, *ages)
 
     async def _ask(self, tenant: str, asked: Mapping[str, _Object]) -> dict[str, Answer]:
         """The store's answers by object id. Raises its errors, and `object_changed` for another version of a pin."""
@@ -233,7 +333,7 @@ class Objects:
             pin.confirm(at, answer.origin)
             grounds.append((pin, self._authorisation))
         recent = self._recent.note(tenant, name, answer, at)
-        return [*grounds, (recent, self._seconds(*one.others))] if one.others else grounds
+        return [*grounds, (recent, self._seconds(recent, *one.others))] if one.others else grounds
 
     async def _keep(self, keys: Sequence[PinKey], answers: Mapping[str, Answer]) -> None:
         """Write new pins to disk, before anybody computes with them."""

@@ -52,6 +52,14 @@ class Outcomes:
         if len(self._recent) > self._limit and not self._spilling:
             self._spill()
 
+    def amend(self, life: Invocation) -> None:
+        """Something was learnt of an invocation that has ended: memory and disk are to have it.
+
+        On disk always, since the entry may be on its way there as it was.
+        """
+        self._has_older = True
+        self._journal.record([_outcome(life, self._wall())]).add_done_callback(_look)
+
     def find(self, tenant: str, identifier: str) -> Invocation | Outcome | None:
         """One that ended within the last hour."""
         entry = self._recent.get((tenant, identifier))
@@ -96,3 +104,9 @@ class Outcomes:
 
 def _outcome(life: Invocation, ended: float) -> Outcome:
     return Outcome(life.tenant, life.id, life.fingerprint, ended, life.answer(with_story=True))
+
+
+def _look(written: asyncio.Future[None]) -> None:
+    """Take note of a failed write: the journal has told its log, and nobody else waits."""
+    if not written.cancelled():
+        written.exception()

@@ -15,6 +15,7 @@ from kaas_pool.front.admission import Admission
 from kaas_pool.front.attempt import Tools
 from kaas_pool.front.bundles import Bundles
 from kaas_pool.front.config import FrontConfig
+from kaas_pool.front.controller import Controller
 from kaas_pool.front.devices import Devices
 from kaas_pool.front.dispatch import Dispatcher
 from kaas_pool.front.executors import Executors
@@ -29,6 +30,7 @@ from kaas_pool.front.outcomes import Outcomes
 from kaas_pool.front.status import Status
 from kaas_pool.front.supervisor_client import SupervisorClient
 from kaas_pool.front.tokens import Tokens
+from kaas_pool.front.writes import Writes
 from kaas_pool.scheduler import POLICIES
 
 #: Seconds between looks at what is old: idle executors, outcomes of more than an hour.
@@ -47,6 +49,7 @@ class Pool:
         loop = asyncio.get_running_loop()
         self.config = config
         self.tokens = tokens
+        self.controller = Controller(config.controller, config.authorisation) if config.controller else None
         self.lost: asyncio.Future[None] = loop.create_future()
         self.journal = Journal(config.journal)
         self.metrics = Metrics()
@@ -55,12 +58,14 @@ class Pool:
         self.bundles = Bundles(
             config.bundles, config.images, config.kind, self.journal, lambda: self._supervisor, self._targets
         )
-        self.objects = Objects(self.mover, self.journal, config.authorisation)
+        self.outcomes = Outcomes(self.journal)
+        room = HostRoom(lambda: self.mover.host_bytes)
+        self.writes = Writes(self.mover, self.journal, self.executors, room, self.metrics, self.outcomes.amend)
+        self.objects = Objects(self.mover, self.journal, self.writes, config.authorisation)
         heads = Heads(self.mover, config.domains)
         self.admission = Admission(self.bundles, self.objects, heads, self.executors.capacity)
-        self.outcomes = Outcomes(self.journal)
         self.invocations = Invocations(config, self.admission, self.objects, self.journal, self.outcomes, self.metrics)
-        tools = Tools(self.executors, self.mover, self.bundles, HostRoom(lambda: self.mover.host_bytes))
+        tools = Tools(self.executors, self.mover, self.bundles, room, self.writes)
         policy = POLICIES[config.policy](config.devices, config.slots)
         self.dispatcher = Dispatcher(
             policy, tools, self.invocations.on_end, self.invocations.renew, lambda: self.devices.why_none()
@@ -112,8 +117,11 @@ class Pool:
         if waited_for:
             await asyncio.wait(waited_for, timeout=self.config.drain)
         with contextlib.suppress(asyncio.TimeoutError):
-            left = max(0.0, until - time.monotonic())
-            await asyncio.wait_for(self.dispatcher.idle(), left)
+            await asyncio.wait_for(self._idle(), max(0.0, until - time.monotonic()))
+
+    async def _idle(self) -> None:
+        await self.dispatcher.idle()
+        await self.writes.idle()
 
     async def close(self) -> None:
         """Stop the front's own tasks and close its files. Executors live on for the next front."""
@@ -121,7 +129,10 @@ class Pool:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self.devices.close()
+        await self.writes.close()
         await self.mover.close()
+        if self.controller is not None:
+            self.controller.close()
         self.journal.close()
 
     def _targets(self) -> set[Target]:
@@ -142,6 +153,7 @@ class Pool:
         collected = -math.inf
         while True:
             self.executors.stop_idle(self.config.idle_stop)
+            self.writes.expire()
             with contextlib.suppress(sqlite3.Error):  # The journal has told its log; the next round tries again.
                 await self.outcomes.expire()
             if time.monotonic() - collected >= _COLLECT_SECONDS:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 #: The time of a sighting that is not to be relied on any more.
 NEVER = float("-inf")
@@ -20,21 +20,25 @@ class Answer:
     """One object as the store showed it to a tenant.
 
     `size` in bytes; `head` is base64 of its first bytes; `origin` is the mover's name of the store, part of cache keys.
+    Of what was acknowledged before its PUT `etag` is the version, and `head` the format's header.
     """
 
     etag: str
     size: int
     head: str
     origin: str
+    is_version: bool = False
 
     def to_json(self) -> dict[str, Any]:
         """What the journal keeps."""
-        return {"etag": self.etag, "size": self.size, "head": self.head, "origin": self.origin}
+        fields = {"etag": self.etag, "size": self.size, "head": self.head, "origin": self.origin}
+        return {**fields, "version": True} if self.is_version else fields
 
     @staticmethod
     def from_json(data: Mapping[str, Any]) -> Answer:
         """The inverse of `to_json`."""
-        return Answer(str(data["etag"]), int(data["size"]), str(data["head"]), str(data["origin"]))
+        etag, head, origin = (str(data[name]) for name in ("etag", "head", "origin"))
+        return Answer(etag, int(data["size"]), head, origin, bool(data.get("version", False)))
 
 
 @dataclass(eq=False)
@@ -57,6 +61,14 @@ class Sighting:
     def doubt(self) -> None:
         """Let nobody rely on it any more."""
         self.at = NEVER
+
+
+class Stored(NamedTuple):
+    """An object as a PUT left it, and when it was answered. The head of `answer` is the header that was written."""
+
+    object_id: str
+    answer: Answer
+    at: float
 
 
 class Recent:

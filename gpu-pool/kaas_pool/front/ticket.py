@@ -8,6 +8,7 @@ from typing import Any
 
 from kaas_pool.front.admission import Admitted
 from kaas_pool.front.invocation import Invocation
+from kaas_pool.front.sightings import Stored
 from kaas_pool.front.work import Work
 
 
@@ -31,6 +32,8 @@ class Ticket:
     recovered: bool = False
     #: An input had another version when it was loaded, and the call was bound again.
     renewed: bool = False
+    #: What was stored of its outputs.
+    stored: list[Stored] = field(default_factory=list)
     #: The attempt under way; None when it waits, has ended, or has been told to stop.
     attempt: asyncio.Task[None] | None = None
 

@@ -16,8 +16,13 @@ SCOPES = frozenset({"invoke", "read", "admin", "vouch"})
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 #: What a tenant's name may be: a namespace of OpenWhisk or Kubernetes, and no surprise in a log line or a label.
-_TENANT = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_@ .:/-]{0,254}")
+_TENANT = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_@ .:/&-]{0,254}")
 _log = logging.getLogger(__name__)
+
+
+def is_tenant(name: str) -> bool:
+    """Whether a tenant can be called so."""
+    return _TENANT.fullmatch(name) is not None
 
 
 class TokensInvalid(Exception):
@@ -70,6 +75,12 @@ class Tokens:
                 hint="send 'Authorization: Bearer TOKEN' (kaas reads it from KAAS_TOKEN)",
             )
         kind, _, token = authorization.partition(" ")
+        if kind.lower() == "basic":
+            raise CallerError(
+                "unauthenticated",
+                "this pool does not take OpenWhisk's API keys",
+                hint="send 'Bearer TOKEN', or start the pool with --controller and the URL of OpenWhisk's API",
+            )
         if kind.lower() != "bearer":
             raise CallerError(
                 "unauthenticated", f"the pool does not know Authorization {kind!r}", hint="send 'Bearer TOKEN'"
@@ -80,7 +91,7 @@ class Tokens:
         if on_behalf_of is None:
             return identity
         identity.require("vouch")
-        if not _TENANT.fullmatch(on_behalf_of):
+        if not is_tenant(on_behalf_of):
             raise CallerError("request_invalid", f"{on_behalf_of!r} is no tenant's name", where="header KaaS-Tenant")
         return Identity(on_behalf_of, identity.scopes)
 
@@ -100,7 +111,7 @@ def _read(path: Path) -> Mapping[str, Identity]:
         digest, tenant, scopes = entry["sha256"], entry["tenant"], entry["scopes"]
         if not isinstance(digest, str) or not _SHA256.fullmatch(digest) or digest in identities:
             raise TokensInvalid(f"{where}: sha256 is not 64 lower-case hex digits, each token once")
-        if not isinstance(tenant, str) or not _TENANT.fullmatch(tenant):
+        if not isinstance(tenant, str) or not is_tenant(tenant):
             raise TokensInvalid(f"{where}: {tenant!r} is no tenant's name")
         if not isinstance(scopes, list) or not SCOPES.issuperset(scopes):
             raise TokensInvalid(f"{where}: scopes are {', '.join(sorted(SCOPES))}")

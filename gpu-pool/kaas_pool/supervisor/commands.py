@@ -37,6 +37,8 @@ def front(config: PoolConfig, port: int | None) -> Command:
         arguments += ["--slots", str(config.slots)]
     if config.authorisation is not None:
         arguments += ["--authorisation", str(config.authorisation)]
+    if config.controller is not None:
+        arguments += ["--controller", config.controller]
     if config.policy is not None:
         arguments += ["--policy", config.policy]
     for tenant, domain in config.domains.items():

@@ -7,6 +7,7 @@ import ipaddress
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from kaas_pool.sandbox import DeviceKind
 
@@ -41,6 +42,8 @@ class PoolConfig:
     drain: float
     #: How long tenants' rights to objects are believed; None: as long as the front says.
     authorisation: float | None
+    #: Where OpenWhisk's API is, for its users' keys; None: they are not taken.
+    controller: str | None
 
     @property
     def run(self) -> Path:
@@ -107,6 +110,7 @@ def parse_arguments(arguments: Sequence[str]) -> PoolConfig:
         allow_unsandboxed=given.allow_unsandboxed,
         drain=given.drain,
         authorisation=given.authorisation,
+        controller=_controller(parser, given.controller, given.insecure_listen),
     )
 
 
@@ -145,6 +149,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--insecure-listen", action="store_true", help="listen off loopback without TLS, or with an emulated device")
     add("--allow-unsandboxed", action="store_true", help="run sources unconfined where the walls cannot be had")
     add("--drain", type=float, default=30.0, metavar="S", help="seconds SIGTERM leaves to running invocations (30)")
+    add("--controller", metavar="URL", help="take OpenWhisk's API keys, and ask its API there whose they are")
     add("--authorisation", type=float, metavar="S", help="seconds that a right to read an object is believed (300)")
     return parser
 
@@ -154,6 +159,25 @@ def _listen(parser: argparse.ArgumentParser, text: str) -> tuple[str, int]:
     if not colon or not port.isdigit() or int(port) > 65535 or not host:
         parser.error(f"--listen {text!r}: write HOST:PORT, for example {DEFAULT_LISTEN} or [::1]:7233")
     return host.removeprefix("[").removesuffix("]"), int(port)
+
+
+def _controller(parser: argparse.ArgumentParser, url: str | None, is_insecure: bool) -> str | None:
+    """Keys go there: in plain text only to this machine, or where the operator says so."""
+    if url is None:
+        return None
+    try:
+        parts = urlsplit(url)
+        host, _ = parts.hostname, parts.port
+    except ValueError:
+        parser.error(f"--controller {url!r} is no URL")
+    if parts.scheme not in ("http", "https") or not host or parts.path.strip("/") or parts.query or parts.username:
+        parser.error(f"--controller {url!r}: write the API's address without a path, such as https://openwhisk.example")
+    if parts.scheme == "http" and not _is_loopback(host) and not is_insecure:
+        parser.error(
+            f"--controller {url} would get users' keys unencrypted: use https, or --insecure-listen where something "
+            "else encrypts"
+        )
+    return url
 
 
 def _domain(parser: argparse.ArgumentParser, text: str) -> tuple[str, str]:

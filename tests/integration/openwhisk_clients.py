@@ -1,0 +1,71 @@
+"""OpenWhisk's own clients, unmodified: `wsk`, built from its sources, and the npm package `openwhisk`.
+
+Both are made once and kept in the cache folder. Only `--slow` runs make them: that takes minutes, and a network.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+NPM = Path(__file__).with_name("npm")
+
+_BUILD_SECONDS = 900
+
+
+def cache_directory() -> Path:
+    """Where what outlives a checkout is kept."""
+    if chosen := os.environ.get("KAAS_CACHE_DIR"):
+        return Path(chosen)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "kaas"
+
+
+def wsk_binary(may_build: bool) -> Path:
+    """The path of `wsk`; skips the test where there is none."""
+    for built in cache_directory().glob("wsk-*/wsk"):
+        return built
+    if not may_build:
+        pytest.skip("wsk is not built yet: scripts/build-wsk.sh does it, or a run with --slow")
+    if shutil.which("go") is None or shutil.which("git") is None:
+        pytest.skip("wsk is built from its sources, and there is no Go or no git here")
+    return Path(_made("wsk", [str(ROOT / "scripts" / "build-wsk.sh")]).splitlines()[-1])
+
+
+def npm_modules(may_install: bool) -> Path:
+    """The folder with the npm package and what it needs; skips the test where there is none."""
+    if shutil.which("node") is None or shutil.which("npm") is None:
+        pytest.skip("no Node.js with npm here")
+    folder = cache_directory() / "npm-openwhisk"
+    lock = folder / "package-lock.json"
+    if lock.exists() and lock.read_bytes() == (NPM / "package-lock.json").read_bytes():
+        return folder
+    if not may_install:
+        pytest.skip("the npm package openwhisk is not installed yet: a run with --slow does it")
+    shutil.rmtree(folder, ignore_errors=True)
+    draft = folder.with_suffix(f".{os.getpid()}")
+    draft.mkdir(parents=True)
+    try:
+        for name in ("package.json", "package-lock.json"):
+            shutil.copy(NPM / name, draft)
+        _made("the npm package openwhisk", ["npm", "ci", "--no-audit", "--no-fund", f"--prefix={draft}"])
+        draft.rename(folder)
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+    return folder
+
+
+def _made(what: str, command: list[str]) -> str:
+    """Run a command; its output, or a skipped test that says why."""
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=_BUILD_SECONDS, check=False)
+    except subprocess.TimeoutExpired:
+        pytest.skip(f"{what} could not be made: not done after {_BUILD_SECONDS} s")
+    if done.returncode != 0:
+        reason = (done.stderr.strip() or done.stdout.strip() or "no word why").splitlines()[-1]
+        pytest.skip(f"{what} could not be made: {reason}")
+    return done.stdout
