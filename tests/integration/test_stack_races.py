@@ -166,7 +166,7 @@ def test_traces_that_name_another_process_harm_nobody(tmp_path: Path, innocent: 
     state.make()
     before = Process(innocent.pid, innocent.started - 1)
     names = ("daemon", "pool", "store")
-    stale = Stack("emulated", "http://127.0.0.1:1", "http://127.0.0.1:2", dict.fromkeys(names, before))
+    stale = Stack("emulated", "http://127.0.0.1:1", "http://127.0.0.1:2", "", dict.fromkeys(names, before))
     state.write_json("stack.json", stale.to_json())
     (state.path / "lock").write_text(f"{before.pid} {before.started}\n")
     (state.path / "pool" / "run").mkdir(parents=True)
@@ -223,7 +223,7 @@ def test_a_leftover_has_ended_before_the_next_begins(tmp_path: Path) -> None:
         child.stdout.readline()
         left = Process.of(child.pid)
         assert left is not None
-        state.write_json("stack.json", Stack("emulated", "", "", {"pool": left}).to_json())
+        state.write_json("stack.json", Stack("emulated", "", "", "", {"pool": left}).to_json())
         daemon.end_leftovers(state)
         assert not left.is_alive
     assert state.read_stack() is None
