@@ -16,7 +16,7 @@ from kaas.manifest import FILE_NAME, Manifest
 from kaas.suggest import suggest
 from kaas_cli.cubins import target_of
 from kaas_cli.devices import images, target
-from kaas_cli.sizes import bind_sizes
+from kaas_cli.sizes import bind_sizes, unset_sizes
 from kaas_cli.sources import folder_of, open_bundle, place, unbuilt
 from kaas_local.stack import Kind
 from kaas_pool.compiler import CompiledSource, Target, Unit, nvrtc
@@ -51,7 +51,8 @@ class Options:
 class Report:
     """What was found, with files by the names by which the caller knows them.
 
-    `manifest` is None if it cannot be read; `compilers` are those that compiled, `kernels` what all of them could.
+    `manifest` is None if it cannot be read; `compilers` are those that compiled, `kernels` what all of them could;
+    `unset` are the names that sizes wait for.
     """
 
     findings: Sequence[Finding]
@@ -59,6 +60,7 @@ class Report:
     compilers: Sequence[str] = ()
     kernels: int = 0
     estimate: Estimate | None = None
+    unset: Sequence[str] = ()
 
     def count(self, severity: str) -> int:
         """How many findings are of a severity."""
@@ -97,6 +99,7 @@ def check(path: Path, options: Options) -> Report:
         tuple(targets),
         sum(not source.compiled_only for source, _ in subject.signatures),
         estimate(subject) if binding is not None else None,
+        unset_sizes(bundle, options.sizes) if opened.is_whole else (),
     )
 
 

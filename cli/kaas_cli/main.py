@@ -33,7 +33,8 @@ _EPILOG = """\
 A first kernel action:
 
   kaas new halve && cd halve && kaas check .
-  kaas up && eval "$(kaas env)"
+  python -c "import numpy as np; np.save('x.npy', np.arange(1000, dtype=np.float32))"
+  kaas up
   kaas cp x.npy s3://data/x.npy
   kaas invoke . -p x=s3://data/x.npy -p z=s3://out/z.npy
 

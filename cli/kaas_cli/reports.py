@@ -8,6 +8,7 @@ from typing import Any
 
 from kaas_cli.checking import Report
 from kaas_cli.output import size, table
+from kaas_cli.sizes import options_of
 from kaas_pool.findings import Finding
 
 #: The version of the JSON document.
@@ -17,11 +18,14 @@ _GITHUB_COMMANDS = {"error": "error", "warning": "warning", "note": "notice"}
 
 
 def as_text(report: Report, sizes: Mapping[str, Any]) -> str:
-    """One line a finding, the estimate, and one line that sums up."""
+    """One line a finding, the estimate, one line that sums up, and how the sizes are checked too if they were not."""
     lines = [str(finding) for finding in report.findings]
     if report.estimate is not None:
         lines += [*([""] if lines else []), _estimate(report, sizes), ""]
-    return "\n".join([*lines, _summary(report)])
+    lines.append(_summary(report))
+    if report.unset:
+        lines.append(f"sizes are not checked without {options_of(report.unset)}")
+    return "\n".join(lines)
 
 
 def as_json(report: Report, sizes: Mapping[str, Any]) -> str:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -35,13 +36,13 @@ def bind_sizes(bundle: Bundle, values: Mapping[str, Any]) -> Binding:
         if known not in (None, extent):
             raise Failure(f"{name} is {known}, by {file}", where=f"--set {name}", hint="leave it out", status=USAGE)
         names[name] = extent
-    missing = [name for name in manifest.symbols if name not in names]
-    missing += [name for name, param in manifest.params.items() if param.default is None and name not in values]
+    missing = unset_sizes(bundle, values)
     if missing:
+        given = [name for name in values if name not in missing]
         raise Failure(
             f"sizes need all names without a value of their own: {', '.join(missing)}",
             where="--set",
-            hint=" ".join(f"--set {name}=..." for name in missing),
+            hint=" ".join([*(f"--set {name}={json.dumps(values[name])}" for name in given), options_of(missing)]),
             status=USAGE,
         )
     for name, expression in manifest.let.items():
@@ -52,6 +53,19 @@ def bind_sizes(bundle: Bundle, values: Mapping[str, Any]) -> Binding:
         if failure.where is None or failure.where.startswith("arguments"):
             raise Failure(failure.message, where="--set", hint=failure.hint) from None
         raise
+
+
+def unset_sizes(bundle: Bundle, values: Mapping[str, Any]) -> list[str]:
+    """The names that sizes still need beside `values`: symbols that no file solves, parameters without a default."""
+    fixed = _fixed(bundle)
+    needed = [name for name in bundle.manifest.symbols if name not in fixed]
+    needed += [name for name, param in bundle.manifest.params.items() if param.default is None]
+    return [name for name in needed if name not in values]
+
+
+def options_of(names: Iterable[str]) -> str:
+    """How to give values to names."""
+    return " ".join(f"--set {name}=..." for name in names)
 
 
 def all_by_caller(manifest: Manifest) -> Manifest:

@@ -126,6 +126,7 @@
     X(cuInit, 2000, cuInit) \
     X(cuLaunchHostFunc, 10000, cuLaunchHostFunc) \
     X(cuLaunchKernel, 4000, cuLaunchKernel) \
+    X(cuLinkCreate, 6050, cuLinkCreate_v2) \
     X(cuMemAlloc, 3020, cuMemAlloc_v2) \
     X(cuMemAllocHost, 3020, cuMemAllocHost_v2) \
     X(cuMemAllocPitch, 3020, cuMemAllocPitch_v2) \
@@ -235,7 +236,7 @@
     X(cuLibraryGetKernel, 12000) X(cuLibraryGetKernelCount, 12040) X(cuLibraryGetManaged, 12000) \
     X(cuLibraryGetModule, 12000) X(cuLibraryGetUnifiedFunction, 12000) X(cuLibraryLoadData, 12000) \
     X(cuLibraryLoadFromFile, 12000) X(cuLibraryUnload, 12000) X(cuLinkAddData, 5050) X(cuLinkAddFile, 5050) \
-    X(cuLinkComplete, 5050) X(cuLinkCreate, 5050) X(cuLinkDestroy, 5050) X(cuMemAddressFree, 10020) \
+    X(cuLinkComplete, 5050) X(cuLinkDestroy, 5050) X(cuMemAddressFree, 10020) \
     X(cuMemAddressReserve, 10020) X(cuMemAdvise, 8000) X(cuMemAllocAsync, 11020) X(cuMemAllocFromPoolAsync, 11020) \
     X(cuMemAllocManaged, 6000) X(cuMemCreate, 10020) X(cuMemExportToShareableHandle, 10020) X(cuMemFreeAsync, 11020) \
     X(cuMemGetAccess, 10020) X(cuMemGetAllocationGranularity, 10020) \

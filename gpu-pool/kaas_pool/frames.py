@@ -99,9 +99,11 @@ class Link:
         Raises LinkClosed at the end of the connection and BlockingIOError when a non-blocking socket has nothing.
         """
         try:
-            body, ancillary, flags, _ = self.sock.recvmsg(INLINE_BYTES + 1, _ANCILLARY_BYTES, socket.MSG_CMSG_CLOEXEC)
-        except ConnectionError as gone:
-            raise LinkClosed(str(gone)) from gone
+            body, ancillary, flags, _ = self._receive()
+        except ConnectionError:
+            # The other side ended without reading all it was sent. The kernel tells that first, once, and then what
+            # the other side had said before.
+            body, ancillary, flags, _ = self._receive()
         descriptors = _descriptors(ancillary)
         try:
             if not body:
@@ -119,6 +121,9 @@ class Link:
             if isinstance(broken, LinkClosed):
                 raise
             raise LinkClosed("a large frame without its descriptor") from broken
+
+    def _receive(self) -> tuple[bytes, list[tuple[int, int, bytes]], int, object]:
+        return self.sock.recvmsg(INLINE_BYTES + 1, _ANCILLARY_BYTES, socket.MSG_CMSG_CLOEXEC)
 
 
 def _decode(body: bytes) -> Frame:
@@ -194,7 +199,7 @@ class AsyncLink:
         return self._closed
 
     def send(self, frame: Frame, descriptors: Sequence[int] = ()) -> None:
-        """Send or queue one frame; a closed link drops it, as `on_close` has told."""
+        """Send or queue one frame; one to a peer that is gone is dropped, as `on_close` tells or has told."""
         if self._closed:
             return
         if not self._queue:
@@ -203,9 +208,8 @@ class AsyncLink:
                 return
             except BlockingIOError:
                 self._loop.add_writer(self._link.fileno(), self._writable)
-            except LinkClosed as gone:
-                self.close(str(gone))
-                return
+            except LinkClosed:
+                return  # What the peer said last is still to be read, and its end after that.
         self._queue.append((frame, [os.dup(descriptor) for descriptor in descriptors]))
 
     def close(self, reason: str = "closed here") -> None:
@@ -248,9 +252,8 @@ class AsyncLink:
                 self._link.send(frame, descriptors)
             except BlockingIOError:
                 return
-            except LinkClosed as gone:
-                self.close(str(gone))
-                return
+            except LinkClosed:
+                pass  # As in `send`.
             self._queue.popleft()
             for descriptor in descriptors:
                 os.close(descriptor)

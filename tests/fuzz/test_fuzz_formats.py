@@ -43,7 +43,16 @@ def _by_numpy(data: bytes) -> tuple[np.dtype, tuple[int, ...], bool, int] | None
             major, _ = np.lib.format.read_magic(file)
             # Version 3 is version 2 in UTF-8, and all that matters here is ASCII.
             shape, fortran_order, dtype = read[min(major, 2)](file)
-        except (ValueError, TypeError, EOFError, OverflowError, SyntaxError, RecursionError, tokenize.TokenError):
+        except (
+            KeyError,
+            ValueError,
+            TypeError,
+            EOFError,
+            OverflowError,
+            SyntaxError,
+            RecursionError,
+            tokenize.TokenError,
+        ):
             return None
     return dtype, shape, fortran_order, file.tell()
 

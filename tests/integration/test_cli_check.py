@@ -169,10 +169,11 @@ def test_only_what_fails_fails(several: Path, capsys: Captured) -> None:
 def test_the_text_has_one_line_a_finding(several: Path) -> None:
     checked = kaas("check", several)
     assert checked.returncode == 1
-    *findings, last = checked.stdout.splitlines()
+    *findings, last, unset = checked.stdout.splitlines()
     assert all(line.startswith(f"{several}/") and line.endswith("]") for line in findings)
     assert findings[3].startswith(f"{several}/bad.cu:5: error: ") or findings[2].startswith(f"{several}/bad.cu:")
     assert last.startswith("several: 8 errors")
+    assert unset == "sizes are not checked without --set n=..."
     # The place of an error is said once.
     assert not [line for line in findings if line.count("bad.cu") > 1]
 
@@ -251,6 +252,7 @@ def test_sizes(capsys: Captured) -> None:
     text = capsys.readouterr().out
     assert "with n = 1000" in text
     assert "launches       100 " in text
+    assert "sizes are not checked" not in text
 
 
 def test_what_sizes_make_wrong(several: Path, capsys: Captured) -> None:
@@ -270,7 +272,7 @@ def test_what_sizes_make_wrong(several: Path, capsys: Captured) -> None:
         (["m=4"], "jacobi has no symbol or parameter 'm'", "n, iters"),
         (["itres=4"], "jacobi has no symbol or parameter 'itres'", "did you mean 'iters'?"),
         (["x=4"], "x is a buffer", "its size follows from its shape, [n]"),
-        (["iters=3"], "sizes need all names without a value of their own: n", "--set n=..."),
+        (["iters=3"], "sizes need all names without a value of their own: n", "hint:  --set iters=3 --set n=...\n"),
         (["n=big"], "n is an extent: a whole number from 0 on, not 'big'", "--set n=1048576"),
         (["n=-1"], "n is an extent", "--set n=1048576"),
         (["n=1.5"], "n is an extent", "--set n=1048576"),

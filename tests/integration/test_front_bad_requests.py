@@ -261,6 +261,18 @@ def test_a_second_request_that_does_not_become_whole(front: FrontProcess) -> Non
         check_refused(answer_of(sock))
 
 
+@pytest.mark.parametrize("count", [1, 3])
+def test_what_is_no_http_does_not_overtake_answers(front: FrontProcess, count: int) -> None:
+    with socket.create_connection(("127.0.0.1", front.port), timeout=PATIENCE) as sock:
+        sock.sendall(b"GET /healthz/live HTTP/1.1\r\nHost: x\r\n\r\n" * count + b"no HTTP\r\n\r\n")
+        data = b""
+        with contextlib.suppress(ConnectionError):
+            while more := sock.recv(65536):
+                data += more
+        assert data.count(b'{"status":"live"}') == count
+        assert data.startswith(b"HTTP/1.1 200 ")
+
+
 @pytest.mark.parametrize("asks", ["GET /healthz/live", "POST /v1/cache/refresh", "CONNECT /healthz/live"])
 def test_an_upgrade_is_declined(front: FrontProcess, asks: str) -> None:
     upgrade = "Authorization: Bearer alice-token\r\nConnection: upgrade\r\nUpgrade: websocket\r\nContent-Length: 2\r\n"

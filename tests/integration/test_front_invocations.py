@@ -187,6 +187,16 @@ def test_a_client_that_leaves_cancels(front: FrontProcess) -> None:
     wait_until(lambda: front.client("admin-token").get("/v1/devices").body["devices"][0]["busy"] == 0)
 
 
+def test_a_client_that_leaves_with_another_request_behind_cancels(front: FrontProcess) -> None:
+    client = front.client()
+    bundle = client.upload(SAXPY)
+    gate = Gate(front)
+    with client.connection({"bundle": bundle, "arguments": VALUES, "id": "left"}) as sock:
+        gate.wait_for(1)
+        sock.sendall(b"GET /healthz/live HTTP/1.1\r\nHost: x\r\n\r\n")
+    wait_until(lambda: client.get("/v1/invocations/left").body["state"] == "cancelled")
+
+
 def test_a_client_that_leaves_does_not_cancel_for_others(front: FrontProcess) -> None:
     client = front.client()
     bundle = client.upload(SAXPY)

@@ -161,7 +161,7 @@ def test_a_bundle_that_cannot_be_written_down_is_said_to_be_the_pools_trouble(fr
     reply = front.client().request("PUT", path, data)
     assert (reply.status, reply.code) == (500, "internal")
     assert "cannot keep the bundle" in reply.body["error"]["message"]
-    assert "disk" in reply.body["error"]["hint"]
+    assert "state directory" in reply.body["error"]["hint"]
     folder.unlink()
     folder.mkdir()
     assert front.client().request("PUT", path, data).status == 200

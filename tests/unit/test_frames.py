@@ -106,6 +106,33 @@ def test_end_of_file_and_a_gone_peer_are_told() -> None:
     two.close()
 
 
+@pytest.mark.parametrize("is_asked", [False, True], ids=["read", "unread"])
+@pytest.mark.parametrize("queued", [0, 1, 400], ids=["quiet", "sending", "queueing"])
+def test_the_last_words_of_a_peer_arrive_whatever_was_sent_to_it(is_asked: bool, queued: int) -> None:
+    async def scenario() -> None:
+        before = open_descriptors()
+        one, two = Link.pair()
+        got: list[int] = []
+        closed = asyncio.Event()
+        link = AsyncLink(one, lambda frame, _: got.append(frame["n"]), lambda _: closed.set())
+        if is_asked:
+            link.send({"type": "probe"})
+        for n in range(40):
+            two.send({"type": "probe", "n": n})
+        if queued > 1:
+            with Path("/dev/null").open() as file:
+                for _ in range(queued):
+                    link.send({"type": "probe", "fill": "x" * 10_000}, [file.fileno()])
+        two.close()
+        if queued:
+            link.send({"type": "probe"})
+        await closed.wait()
+        assert got == list(range(40))
+        assert open_descriptors() == before
+
+    asyncio.run(scenario())
+
+
 def test_an_async_link_queues_in_order_and_closes_once() -> None:
     async def scenario() -> None:
         before = open_descriptors()

@@ -23,6 +23,8 @@ from kaas_pool.compiler.cubins import check_cubins
 from kaas_pool.compiler.diagnostics import Diagnostics, first_error, from_first_error
 from kaas_pool.compiler.messages import Request, over_limit, sealed_file
 from kaas_pool.compiler.needs import with_needs
+from kaas_pool.compiler.shared_memory import HINT as SHARED_HINT
+from kaas_pool.compiler.shared_memory import shared_excess
 from kaas_pool.compiler.signatures import KernelSignature, read_signatures
 from kaas_pool.compiler.workspace import Workspace, unpack
 from kaas_pool.frames import Frame, Link, LinkClosed
@@ -220,6 +222,8 @@ def _refusal(log: str, diagnostics: Diagnostics, request: Request) -> KaasError:
             return over_limit(told, request.source)
     lines = diagnostics.lines(log)
     where, what = first_error(lines)
+    if where is None and (excess := shared_excess(log, diagnostics.files, request.source)) is not None:
+        return AuthorError("compile_error", excess.message, where=excess.where or request.source, hint=SHARED_HINT)
     hint = None
     if any(sign in what for sign in _INCLUDE_SIGNS):
         hint = diagnostics.include_hint(what)

@@ -31,7 +31,7 @@ class Diagnostics:
 
     def __init__(self, root: str, files: Mapping[str, bytes]) -> None:
         self._root = root.rstrip("/") + "/"
-        self._files = files
+        self.files = files
 
     def lines(self, text: str) -> list[str]:
         """The messages of `text`, at most `MAX_LINES` of them."""
@@ -67,7 +67,7 @@ class Diagnostics:
     def include_hint(self, message: str) -> str:
         """What to do about a file that a compiler could not include; `message` names it."""
         written = [word.rpartition("/")[2] for word in _NAME.findall(message)]
-        near = [file for file in self._files if file.rpartition("/")[2] in written]
+        near = [file for file in self.files if file.rpartition("/")[2] in written]
         if near:
             return f'did you mean "{near[0]}"? a file is included by its path from the root or from the including file'
         return (
@@ -76,13 +76,13 @@ class Diagnostics:
         )
 
     def _shortened(self, path: re.Match[str]) -> str:
-        written = any(path[0].encode() in content for content in self._files.values())
+        written = any(path[0].encode() in content for content in self.files.values())
         return path[0] if written else path["name"]
 
     def _name(self, path: str) -> tuple[str, bool]:
         """The name to print for a file, and whether it is the author's."""
         relative = path.removeprefix(self._root).removeprefix("./")
-        if relative in self._files:
+        if relative in self.files:
             return relative, True
         return PurePosixPath(path).name, False
 

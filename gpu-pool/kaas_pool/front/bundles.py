@@ -148,7 +148,11 @@ class Bundles:
         except OSError as error:
             if is_full(error):
                 raise storage_full("the bundle cannot be kept") from error
-            raise PlatformError("internal", f"the pool cannot keep the bundle: {error.strerror}") from error
+            raise PlatformError(
+                "internal",
+                f"the pool cannot keep the bundle: {error.strerror}",
+                hint="the pool's operator has to look at its state directory",
+            ) from error
         except sqlite3.Error as error:
             raise unwritable(error) from error
         finally:

@@ -6,7 +6,7 @@ import asyncio
 import json
 from typing import Any
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from kaas.errors import CallerError
 
@@ -29,6 +29,8 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         self._in_head = self._is_first = True
         self._head_bytes = 0
         self._is_whole = True
+        #: The request whose handler is at work, or the last that had one.
+        self._answering: RequestResponseCycle | None = None
         #: While a request is not whole: the time of its first bytes, of its latest, and the next look at the clock.
         self._began = self._heard = 0.0
         self._alarm: asyncio.TimerHandle | None = None
@@ -46,6 +48,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """It left."""
         self._rest()
+        self._part()
         super().connection_lost(exc)
 
     def on_message_begin(self) -> None:
@@ -66,6 +69,17 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         self._is_whole = True
         super().on_message_complete()
 
+    def send_400_response(self, msg: str) -> None:
+        """What came is no HTTP. Earlier requests are answered first; the answer to the last of them closes."""
+        is_behind = not self._is_first and (self._in_head or self._is_whole)
+        if is_behind and not self.cycle.response_complete:
+            self.cycle.keep_alive = False
+            self.flow.pause_reading()
+            self._in_head, self._is_whole = False, True
+        elif not self.transport.is_closing():
+            super().send_400_response(msg)
+            self._part()
+
     def data_received(self, data: bytes) -> None:
         """Bytes came."""
         self._head_bytes += len(data)
@@ -73,10 +87,20 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         if self._is_whole:
             if self._alarm is not None:
                 self._rest()
-        elif self._in_head and self._head_bytes > MAX_HEAD_BYTES and not self.transport.is_closing():
+        elif self._in_head and self._head_bytes > MAX_HEAD_BYTES:
             self.send_400_response("The request's head is over its limit.")
         else:
             self._watch()
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        self._answering = cycle
+        super()._start_asgi_task(cycle, app)
+
+    def _part(self) -> None:
+        """Tell the handler at work that nobody hears it; uvicorn tells the latest request's, which may still wait."""
+        if self._answering is not None and not self._answering.response_complete:
+            self._answering.disconnected = True
+            self._answering.message_event.set()
 
     def _watch(self) -> None:
         self._heard = self.loop.time()
@@ -106,6 +130,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         if answers:
             self.transport.write(_TOO_SLOW)
         self.transport.close()
+        self._part()
 
 
 def _answer(error: CallerError) -> bytes:
