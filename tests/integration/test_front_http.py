@@ -114,7 +114,13 @@ def test_uploads(front: FrontProcess) -> None:
     for _ in range(2):
         reply = client.request("PUT", f"/v1/bundles/{digest}", data)
         assert reply.status == 200
-        assert reply.body == {"digest": digest, "name": "uploaded", "kernels": ["saxpy"], "warnings": []}
+        assert reply.body == {
+            "digest": digest,
+            "name": "uploaded",
+            "arguments": ["x", "y", "z", "a"],
+            "kernels": ["saxpy"],
+            "warnings": [],
+        }
     other = client.request("PUT", f"/v1/bundles/sha256:{'0' * 64}", data)
     assert (other.status, other.code) == (400, "request_invalid")
     assert digest in other.body["error"]["message"]

@@ -135,6 +135,7 @@ class Bundles:
         return {
             "digest": digest,
             "name": opened.manifest.name,
+            "arguments": [*opened.manifest.buffers, *opened.manifest.params],
             "kernels": [kernel for kernels in opened.manifest.kernels.values() for kernel in kernels],
             "warnings": list(dict.fromkeys(one.log for one in compiled if one.log)),
         }

@@ -55,6 +55,9 @@ final class Gate(config: BackPressureConfig, timer: ScheduledExecutorService) {
     next.foreach(_.success(()))
   }
 
+  /** How many wait for their turn. */
+  def waits: Int = lock.synchronized(waiting.size)
+
   private def forget(turn: Promise[Unit]): Boolean = lock.synchronized(waiting.dequeueFirst(_ eq turn).nonEmpty)
 
   private def busy(detail: String) =

@@ -27,34 +27,33 @@ object KaasConfig {
   /** Raises ConfigException, which stops the invoker, for an unknown key or a value that cannot be meant. */
   def load(all: Config): KaasConfig = {
     val known = keys(ConfigFactory.parseResources(getClass.getClassLoader, "reference.conf"))
-    val config = all.getConfig("kaas")
     (keys(all) -- known).toSeq.sorted.headOption.foreach { key =>
       throw new ConfigException.BadPath(s"kaas.$key", s"no such setting; there are ${known.toSeq.sorted.mkString(", ")}")
     }
-    val reader = new Reader(config)
+    val reader = new Reader(all)
     KaasConfig(
-      reader.text("kind"),
-      Some(reader.text("delegate")).filter(_ != "none"),
+      reader.text("kaas.kind"),
+      Some(reader.text("kaas.delegate")).filter(_ != "none"),
       PoolConfig(
-        url(config),
-        Paths.get(reader.text("pool.token-file")),
-        Some(config.getString("pool.ca-file")).filter(_.nonEmpty).map(Paths.get(_)),
-        reader.duration("pool.reconnect")),
-      reader.duration("init-wait"),
+        url(all),
+        Paths.get(reader.text("kaas.pool.token-file")),
+        Some(all.getString("kaas.pool.ca-file")).filter(_.nonEmpty).map(Paths.get(_)),
+        reader.duration("kaas.pool.reconnect")),
+      reader.duration("kaas.init-wait"),
       BackPressureConfig(
-        reader.count("back-pressure.running", 1),
-        reader.count("back-pressure.waiting", 0),
-        reader.duration("back-pressure.wait")))
+        reader.count("kaas.back-pressure.running", 1),
+        reader.count("kaas.back-pressure.waiting", 0),
+        reader.duration("kaas.back-pressure.wait")))
   }
 
   private def keys(all: Config): Set[String] = all.getConfig("kaas").entrySet.asScala.map(_.getKey).toSet
 
-  private def url(config: Config): Option[URI] = Some(config.getString("pool.url")).filter(_.nonEmpty).map { text =>
+  private def url(config: Config): Option[URI] = Some(config.getString("kaas.pool.url")).filter(_.nonEmpty).map { text =>
     def refuse(why: String) = throw new ConfigException.BadValue(config.origin, "kaas.pool.url", s"$text: $why")
     val uri = Try(URI.create(text)).getOrElse(refuse("not a URL"))
     if (!Set("http", "https").contains(uri.getScheme) || uri.getHost == null) refuse("it looks like https://host:port")
     if (uri.getUserInfo != null || uri.getQuery != null || uri.getFragment != null) refuse("host, port and path only")
-    if (uri.getScheme == "http" && !isLoopback(uri.getHost) && !config.getBoolean("pool.allow-plaintext"))
+    if (uri.getScheme == "http" && !isLoopback(uri.getHost) && !config.getBoolean("kaas.pool.allow-plaintext"))
       refuse("the token would cross the network in the clear; use https, or set kaas.pool.allow-plaintext")
     uri
   }
@@ -72,6 +71,6 @@ object KaasConfig {
       FiniteDuration(checked(key, config.getDuration(key).toMillis)(_ >= 0, "may not be negative"), MILLISECONDS)
 
     private def checked[A](key: String, value: A)(isGood: A => Boolean, problem: String): A =
-      if (isGood(value)) value else throw new ConfigException.BadValue(config.origin, s"kaas.$key", problem)
+      if (isGood(value)) value else throw new ConfigException.BadValue(config.origin, key, problem)
   }
 }

@@ -19,7 +19,7 @@ import spray.json.JsObject
  * It never answers 503, which OpenWhisk would take for a container that dies. What is made of the answers, `Container`
  * does for all.
  */
-final class KaasContainer(name: String, kernels: Kernels)(override implicit protected val as: ActorSystem,
+final class KaasContainer(name: String, private[kaas] val kernels: Kernels)(override implicit protected val as: ActorSystem,
                                                           override protected implicit val logging: Logging)
     extends Container {
   override protected val id: ContainerId = ContainerId(name)

@@ -14,7 +14,7 @@ final class Kernels(config: KaasConfig) {
   private val threads: ExecutorService = Executors.newFixedThreadPool(Kernels.Threads, Kernels.daemons("kaas-worker"))
   private val timer = new ScheduledThreadPoolExecutor(1, Kernels.daemons("kaas-timer"))
   timer.setRemoveOnCancelPolicy(true)
-  private val gate = new Gate(config.backPressure, timer)
+  private[kaas] val gate = new Gate(config.backPressure, timer)
 
   /** Where bodies are read and written. */
   implicit val workers: ExecutionContext = ExecutionContext.fromExecutorService(threads)

@@ -69,9 +69,10 @@ final class PoolClient(config: PoolConfig, workers: ExecutorService, timer: Sche
   private def put(tenant: String, bundle: Bundle, within: FiniteDuration, patient: Boolean): Future[Set[String]] =
     json(tenant, "PUT", s"/v1/bundles/${bundle.digest}", Some(bundle.mediaType -> bundle.content), within, patient).map {
       answer =>
-        val names = answer.fields.get("arguments").toSeq.collect { case JsArray(items) => items }.flatten.collect {
-          case JsString(name) => name
-        }.toSet
+        val names = answer.fields.get("arguments") match {
+          case Some(JsArray(items)) => items.collect { case JsString(name) => name }.toSet
+          case _                    => throw unreachable("answered an upload without the bundle's arguments")
+        }
         uploaded.put((tenant, bundle.digest), names)
         names
     }
