@@ -113,8 +113,8 @@ def words(value: Any, key: str = "") -> Iterator[str]:
 WORDS = "\n".join(word for tree in TREES for word in words(tree))
 
 
-#: What an example alone is no place for: its README reads the output right after the call, and this gives that up. It is
-#: for steps of a sequence, whose outputs the next kernel action reads.
+#: What an example alone is no place for: its README reads the output right after the call. It is for the steps of a
+#: sequence, whose outputs the next kernel action reads.
 ELSEWHERE = {"manifest.ack=device"}
 
 
