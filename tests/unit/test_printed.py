@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from kaas.messages import LogLine
+from kaas_pool import printed as printed_module
 from kaas_pool.printed import MAX_BYTES, MAX_LINES, Printed, printed_lines
 
 TIME = 1_700_000_000.25
@@ -40,6 +43,7 @@ def test_nothing_printed_is_nothing_told() -> None:
         (b"\xff\xe2\x82", ["��"]),
         ("€ ☃".encode(), ["€ ☃"]),
         ("\x85\u2028\u202e".encode(), [r"\x85\u2028\u202e"]),
+        ("\u200b\ue000\U000e0041.\u3000é😀".encode(), ["\\u200b\\ue000\\U000e0041.\u3000é😀"]),
     ],
 )
 def test_what_a_terminal_or_a_log_would_take_for_more_than_text(text: bytes, expected: list[str]) -> None:
@@ -63,6 +67,32 @@ def test_lines_have_a_limit_too() -> None:
     assert len(found) == MAX_LINES + 1
     assert "at least 8 bytes are left out" in found[-1][1]
     assert lines(b"\n" * MAX_LINES) == [("stdout", "")] * MAX_LINES
+
+
+@pytest.mark.parametrize("part", ["\0", "\0a", "\x1b[1m", "é\u2028", "\0\n"])
+def test_the_limit_is_of_the_lines_as_they_are_written(part: str) -> None:
+    text = part * (MAX_BYTES // len(part.encode()))
+    *found, (stream, told) = lines(text.encode())
+    shown = "\n".join(line for _, line in found).encode()
+    assert MAX_BYTES - 4 <= len(shown) <= MAX_BYTES or len(found) == MAX_LINES
+    assert stream == "stderr"
+    [left_out] = map(int, re.findall(r"at least (\d+) bytes are left out", told))
+    assert 0 < left_out <= len("".join(one if one == "\n" else ascii(one)[1:-1] for one in text)) - len(shown)
+
+
+def test_long_texts_are_escaped_in_few_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    steps: list[str] = []
+
+    def escaped(found: re.Match[str]) -> str:
+        steps.append(found[0])
+        return r"\x00" * len(found[0])
+
+    monkeypatch.setattr(printed_module, "_escaped", escaped)
+    assert len(lines(b"\0a" * (MAX_BYTES // 2))) == 2
+    assert 10_000 < len(steps) < 16_000
+    steps.clear()
+    lines(b"\0" * MAX_BYTES)
+    assert 1 <= len(steps) <= MAX_BYTES // 4096
 
 
 def test_an_executor_that_says_too_much() -> None:

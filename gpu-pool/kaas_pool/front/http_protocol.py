@@ -29,6 +29,8 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         self._in_head = self._is_first = True
         self._head_bytes = 0
         self._is_whole = True
+        #: Nothing more is read: what came is no HTTP, and earlier requests are still being answered.
+        self._is_deaf = False
         #: The request whose handler is at work, or the last that had one.
         self._answering: RequestResponseCycle | None = None
         #: While a request is not whole: the time of its first bytes, of its latest, and the next look at the clock.
@@ -75,16 +77,18 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         if is_behind and not self.cycle.response_complete:
             self.cycle.keep_alive = False
             self.flow.pause_reading()
-            self._in_head, self._is_whole = False, True
+            self._is_deaf = True
         elif not self.transport.is_closing():
             super().send_400_response(msg)
             self._part()
 
     def data_received(self, data: bytes) -> None:
         """Bytes came."""
+        if self._is_deaf:
+            return
         self._head_bytes += len(data)
         super().data_received(data)
-        if self._is_whole:
+        if self._is_whole or self._is_deaf:
             if self._alarm is not None:
                 self._rest()
         elif self._in_head and self._head_bytes > MAX_HEAD_BYTES:
