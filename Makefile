@@ -6,10 +6,10 @@ PACKAGES := runtime/kaas gpu-pool/kaas_pool cuda-emulator/kaas_emulator action-p
 CODE := $(wildcard $(PACKAGES) scripts benchmarks examples) tests/conftest.py
 TEST_FOLDERS := $(sort $(dir $(wildcard tests/*/*.py)))
 
-.PHONY: help setup demo test test-all fuzz lint up down bench gpu-check lock clean
+.PHONY: help setup demo test test-all test-plugin fuzz lint up down bench gpu-check lock clean
 
 help:  ## Show this list
-	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 
 setup:  ## Make .venv with everything in it, .venv/bin/kaas included (KAAS_PYTHON picks the interpreter)
 	@bash scripts/setup.sh
@@ -22,6 +22,10 @@ test: setup  ## Unit, contract and integration tests
 
 test-all: setup  ## Everything, slow and end-to-end tests included
 	$(PYTHON) -m pytest --slow $(wildcard tests/unit tests/contract tests/integration tests/fuzz tests/e2e tests/gpu) $(ARGS)
+	@if command -v mvn >/dev/null; then $(MAKE) test-plugin; else echo "not run: make test-plugin, there is no mvn"; fi
+
+test-plugin: setup  ## Build and test the invoker plugin, with a real pool (JDK 17, Maven)
+	KAAS_TEST_PYTHON=$(abspath $(PYTHON)) mvn -B -q -f invoker-plugin/pom.xml verify
 
 fuzz: setup  ## Feed made and damaged inputs to whatever reads them (CASES=100000 SEED=1)
 	KAAS_FUZZ_CASES=$(or $(CASES),100000) KAAS_FUZZ_SEED=$(or $(SEED),1) \
