@@ -67,9 +67,13 @@ def executor_of(pool: PoolProcess, domain: str = "alice") -> int:
 
 def nothing_is_left(pool: PoolProcess) -> None:
     """The supervisor has no children but those it knows, and the run directory nothing of others."""
-    wait_until(lambda: pool.descendants() == set(pool.processes().values()))
-    folders = {path.name for path in (pool.state / "run").iterdir() if path.is_dir()}
-    assert folders <= pool.processes().keys() | {"mover"}, folders
+
+    def is_clean() -> bool:
+        folders = {path.name for path in (pool.state / "run").iterdir() if path.is_dir()}
+        known = pool.processes()
+        return pool.descendants() == set(known.values()) and folders <= known.keys() | {"mover"}
+
+    wait_until(is_clean)  # A child's folder goes a moment after the child.
 
 
 # ***** Mover and executor *****

@@ -188,6 +188,6 @@ def test_a_result_over_the_limit(machine: Machine) -> None:
 
 
 def test_an_action_that_closes_its_descriptors(machine: Machine) -> None:
-    action = executable("import os\ndef main(args):\n    os.closerange(3, 100)\n    return {}\n")
+    action = executable("import os\ndef main(args):\n    os.closerange(3, 65536)\n    return {}\n")
     answer = machine.run(action)
     assert (answer.status, answer.result) == (DEVELOPER_ERROR, EXITED)
