@@ -56,7 +56,10 @@ def read_archive(data: bytes) -> dict[str, bytes]:
             return _read_entries(archive)
     # zipfile's NotImplementedError: versions and ways of compressing that it does not know.
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, ValueError, OSError) as error:
-        raise AuthorError("bundle_invalid", f"the zip is broken: {error}", hint="zip the folder again") from None
+        # It may quote a name of 64 KiB.
+        raise AuthorError(
+            "bundle_invalid", f"the zip is broken: {str(error)[:200]}", hint="zip the folder again"
+        ) from None
 
 
 def write_archive(files: Mapping[str, bytes]) -> bytes:

@@ -165,9 +165,9 @@ def zips(draw: st.DrawFn) -> bytes:
             entry.filename = draw(st.sampled_from(_BAD_PATHS)) if lie == "path" else name
             entry.external_attr = (draw(st.sampled_from(_KINDS)) if lie == "kind" else _REGULAR) << 16
             entry.compress_type = draw(st.sampled_from([zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED]))
-            if lie == "method":
-                entry.compress_type = zipfile.ZIP_BZIP2
-            # Deflated, it unpacks to over 200 times its size.
+            if lie in ("method", "bomb"):
+                entry.compress_type = zipfile.ZIP_BZIP2 if lie == "method" else zipfile.ZIP_DEFLATED
+            # It unpacks to over 200 times its size.
             content = bytes(1_100_000) if lie == "bomb" else draw(st.binary(max_size=40))
             with warnings.catch_warnings(), contextlib.suppress(UnicodeEncodeError):
                 warnings.simplefilter("ignore")  # About duplicates, which are meant.

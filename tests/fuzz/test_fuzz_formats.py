@@ -36,13 +36,14 @@ _LONG = re.compile(rb"[0-9]\s*L")
 def _by_numpy(data: bytes) -> tuple[np.dtype, tuple[int, ...], bool, int] | None:
     """Type, shape, whether the order is Fortran's, and where the data begin; None if NumPy cannot say."""
     file = io.BytesIO(data)
-    read = {1: np.lib.format.read_array_header_1_0, 2: np.lib.format.read_array_header_2_0}
+    # Version 3 is version 2 in UTF-8, and all that matters here is ASCII.
+    one, two = np.lib.format.read_array_header_1_0, np.lib.format.read_array_header_2_0
+    read = {1: one, 2: two, 3: two}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
             major, _ = np.lib.format.read_magic(file)
-            # Version 3 is version 2 in UTF-8, and all that matters here is ASCII.
-            shape, fortran_order, dtype = read[min(major, 2)](file)
+            shape, fortran_order, dtype = read[major](file)
         except (
             KeyError,
             ValueError,

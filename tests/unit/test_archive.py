@@ -190,6 +190,15 @@ def test_damage_never_escapes(data: st.DataObject) -> None:
         assert error.code in ("bundle_invalid", "bundle_too_large")
 
 
+def test_what_is_wrong_with_a_zip_is_said_shortly() -> None:
+    # The length of the name before the contents is a lie, and zipfile would show all that it then takes for the name.
+    data = bytearray(pack(("kaas.yaml", bytes(60_000)), method=zipfile.ZIP_STORED))
+    data[26:28] = (50_000).to_bytes(2, "little")
+    with pytest.raises(AuthorError, match="broken") as caught:
+        read_archive(bytes(data))
+    assert len(caught.value.message) < 300
+
+
 def test_a_folder(tmp_path: Path) -> None:
     for path in ("kaas.yaml", "src/a.cu", ".git/config", "src/.hidden", "__pycache__/x.pyc", "src/__pycache__/y.pyc"):
         (tmp_path / path).parent.mkdir(exist_ok=True, parents=True)

@@ -26,6 +26,10 @@ from kaas_pool.storage import storage_full
 #: How long outcomes are kept, in seconds (docs/contracts.md, "HTTP, version 1").
 KEEP_SECONDS = 3600.0
 
+#: What one tenant's outcomes may take, in bytes; then its oldest ones go before their time, so that it cannot fill the
+#: disk of all. Ordinary ones have some 2 kB: this is 140 of them every second.
+KEEP_BYTES = 1 << 30
+
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS bundles (tenant TEXT, digest TEXT, PRIMARY KEY (tenant, digest)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS pins (
@@ -37,6 +41,17 @@ CREATE TABLE IF NOT EXISTS invocations (
     tenant TEXT, id TEXT, fingerprint TEXT, accepted REAL, request TEXT, objects TEXT, ended REAL, answer TEXT,
     PRIMARY KEY (tenant, id)) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS invocations_ended ON invocations (ended);
+CREATE INDEX IF NOT EXISTS invocations_tenant ON invocations (tenant, ended);
+CREATE TABLE IF NOT EXISTS outcome_bytes (tenant TEXT PRIMARY KEY, bytes INTEGER) WITHOUT ROWID;
+CREATE TRIGGER IF NOT EXISTS outcome_added AFTER INSERT ON invocations WHEN new.answer IS NOT NULL BEGIN
+    INSERT INTO outcome_bytes VALUES (new.tenant, LENGTH(new.answer))
+        ON CONFLICT (tenant) DO UPDATE SET bytes = bytes + excluded.bytes;
+END;
+CREATE TRIGGER IF NOT EXISTS outcome_removed AFTER DELETE ON invocations WHEN old.answer IS NOT NULL BEGIN
+    UPDATE outcome_bytes SET bytes = bytes - LENGTH(old.answer) WHERE tenant = old.tenant;
+END;
+INSERT INTO outcome_bytes SELECT tenant, SUM(LENGTH(answer)) FROM invocations
+    WHERE answer IS NOT NULL AND NOT EXISTS (SELECT 1 FROM outcome_bytes) GROUP BY tenant;
 """
 
 _log = logging.getLogger(__name__)
@@ -96,8 +111,9 @@ _Order = tuple[list[_Statement], "asyncio.Future[None]"]
 class Journal:
     """The file, its writing thread, and a connection for reading that belongs to the loop's thread."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, keep_bytes: int = KEEP_BYTES) -> None:
         self._path = path
+        self._keep_bytes = keep_bytes
         with self._connect() as connection:
             connection.executescript(_SCHEMA)
         connection.close()
@@ -131,7 +147,7 @@ class Journal:
         )
 
     def record(self, outcomes: Sequence[Outcome]) -> asyncio.Future[None]:
-        """Keep outcomes for `KEEP_SECONDS`."""
+        """Keep outcomes for `KEEP_SECONDS`, those of a tenant up to its limit of bytes."""
         return self._order_all(
             [
                 (
@@ -223,6 +239,8 @@ class Journal:
         connection = sqlite3.connect(self._path, timeout=10.0, check_same_thread=False)
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = FULL")
+        # Without it a row that is replaced tells no trigger that it went.
+        connection.execute("PRAGMA recursive_triggers = ON")
         return connection
 
     async def _order(self, statement: str, values: Sequence[object]) -> None:
@@ -255,10 +273,26 @@ class Journal:
                         for statements, _ in batch:
                             for statement, values in statements:
                                 connection.execute(statement, values)
+                        self._trim(connection)
                 except sqlite3.Error as failed:
                     _log.error("the journal cannot be written: %s", failed)
                     error = failed
                 self._settle(batch, error)
+
+    def _trim(self, connection: sqlite3.Connection) -> None:
+        """Drop the oldest outcomes of tenants that have too many bytes of them."""
+        over = "SELECT tenant, bytes - ? FROM outcome_bytes WHERE bytes > ?"
+        for tenant, excess in connection.execute(over, (self._keep_bytes, self._keep_bytes)).fetchall():
+            oldest = connection.execute(
+                "SELECT id, LENGTH(answer) FROM invocations WHERE tenant = ? AND ended IS NOT NULL ORDER BY ended",
+                (tenant,),
+            )
+            going: list[tuple[str, str]] = []
+            while excess > 0 and (row := oldest.fetchone()) is not None:
+                going.append((tenant, row[0]))
+                excess -= row[1]
+            oldest.close()
+            connection.executemany("DELETE FROM invocations WHERE tenant = ? AND id = ?", going)
 
     def _settle(self, batch: list[_Order], error: sqlite3.Error | None) -> None:
         def settle() -> None:
