@@ -35,14 +35,23 @@ class TimedEvent(Event):
         return self.time - other.time
 
 
+class CrossingEvent(TimedEvent):
+    """Those of four milliseconds come in reverse, seen from far."""
+
+    def time_since(self, other: TimedEvent) -> float:
+        return (self.time ^ 3) - other.time
+
+
 class TimedDriver(Driver):
+    kind: type[TimedEvent] = TimedEvent
+
     def __init__(self, *elements: float) -> None:
         super().__init__(*elements)
         self.time = 0
         self.most_events = 0
 
     def event(self) -> Event:
-        self.events.append(TimedEvent(self))
+        self.events.append(self.kind(self))
         self.most_events = max(self.most_events, len(self.events))
         return self.events[-1]
 
@@ -103,6 +112,16 @@ def test_branches_are_on_their_streams() -> None:
     profiled(TimedDriver(), f"  - {axpy('x', 'z')}\n  - {axpy('c', 't')}\n", profile)
     assert [span.lane for span in profile.spans] == [0, 0, 1]
     assert all(span.begin < span.end for span in profile.spans)
+
+
+def test_times_that_cross_do_not_overlap_on_a_stream() -> None:
+    driver, profile = TimedDriver(), Profile(100)
+    driver.kind = CrossingEvent
+    profiled(driver, f"  - {axpy('x', 'z')}\n  - {axpy('c', 't')}\n  - {axpy('x', 'z')}\n", profile)
+    assert [span.lane for span in profile.spans].count(0) == 3
+    for lane in (0, 1):
+        times = [time for span in profile.spans if span.lane == lane for time in (span.begin, span.end)]
+        assert times == sorted(times)
 
 
 @pytest.mark.parametrize("most", [0, 7])
