@@ -36,10 +36,16 @@ class TimedEvent(Event):
 
 
 class CrossingEvent(TimedEvent):
-    """Those of four milliseconds come in reverse, seen from far."""
+    """Every second one changes places with the one before or after it, seen from far."""
+
+    shift = 0
 
     def time_since(self, other: TimedEvent) -> float:
-        return (self.time ^ 3) - other.time
+        return ((self.time + self.shift) ^ 1) - other.time
+
+
+class ShiftedEvent(CrossingEvent):
+    shift = 1
 
 
 class TimedDriver(Driver):
@@ -114,9 +120,10 @@ def test_branches_are_on_their_streams() -> None:
     assert all(span.begin < span.end for span in profile.spans)
 
 
-def test_times_that_cross_do_not_overlap_on_a_stream() -> None:
+@pytest.mark.parametrize("kind", [CrossingEvent, ShiftedEvent])
+def test_times_that_cross_do_not_overlap_on_a_stream(kind: type[TimedEvent]) -> None:
     driver, profile = TimedDriver(), Profile(100)
-    driver.kind = CrossingEvent
+    driver.kind = kind
     profiled(driver, f"  - {axpy('x', 'z')}\n  - {axpy('c', 't')}\n  - {axpy('x', 'z')}\n", profile)
     assert [span.lane for span in profile.spans].count(0) == 3
     for lane in (0, 1):
