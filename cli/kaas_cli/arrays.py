@@ -21,7 +21,7 @@ def load(name: str, path: Path) -> npt.NDArray[Any] | bytes:
     text, tensor = split_tensor(str(path))
     file, where = Path(text), f"-p {name}"
     if not file.is_file():
-        raise Failure(f"there is no file {file}", where=where)
+        raise _missing(name, file, where)
     if tensor is not None:
         return _tensor(file, tensor, str(path), where)
     if is_safetensors(file):
@@ -47,6 +47,17 @@ def is_npy(path: Path) -> bool:
 def is_safetensors(path: Path) -> bool:
     """Whether the ending says a file of tensors."""
     return path.suffix.lower() == safetensors.SUFFIX
+
+
+def _missing(name: str, file: Path, where: str) -> Failure:
+    if file.parts[:1] != ("s3:",):
+        return Failure(f"there is no file {file}", where=where)
+    reference = f"s3://{'/'.join(file.parts[1:])}"
+    return Failure(
+        f"{reference} is in an object store, and @ is for files",
+        where=where,
+        hint=f"`kaas cp {reference} {file.name}` and -p {name}=@{file.name}; `kaas invoke` takes it without @",
+    )
 
 
 def _npy(file: Path, where: str) -> npt.NDArray[Any]:

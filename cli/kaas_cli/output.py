@@ -8,6 +8,7 @@ import threading
 from collections.abc import Iterator, Sequence
 
 from kaas.errors import KaasError
+from kaas.messages import LogLine
 
 CALLER, USAGE, PLATFORM = 1, 2, 3
 
@@ -62,6 +63,16 @@ def note(text: str) -> None:
     """A line for the person, not for a pipe."""
     sys.stderr.write(text + "\n")
     sys.stderr.flush()
+
+
+def log_lines(logs: Sequence[LogLine]) -> Iterator[str]:
+    """An invocation's log for the person: what kernels printed under a heading, what KaaS says as it is."""
+    indent = ""
+    for one in logs:
+        if one.stream == "stdout" and not indent:
+            yield "printed by the kernels:"
+            indent = "  "
+        yield f"{indent}| {one.line}" if one.stream == "stdout" else f"{indent}{one.line}"
 
 
 @contextlib.contextmanager

@@ -53,7 +53,10 @@ def read_bundle(path: Path, *, is_located: bool = True, is_built: bool = True) -
         with located(path) if is_located else contextlib.nullcontext():
             return _text(path) or Bundle.pack(folder, is_built=is_built)
     if not path.exists():
-        raise Failure(f"there is no {path}", hint="name the folder with the kaas.yaml, or the zip of `kaas build`")
+        raise Failure(
+            f"there is no file or folder {str(path)!r}",
+            hint="name the folder with the kaas.yaml, or the zip of `kaas build`",
+        )
     if path.suffix in INCLUDABLE:
         raise Failure(f"{path} is a source, not an action", hint=f"name its folder: {path.parent}")
     return path.read_bytes()

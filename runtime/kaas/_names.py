@@ -120,5 +120,5 @@ class Scope:
             )
         return (
             f"{name!r} is not defined",
-            suggest(name, allowed) or "a symbol is a bare name in the shape of an input; or use params or let",
+            suggest(name, allowed) or f"add {name} to params or let, or give an input a dimension of that name",
         )

@@ -136,6 +136,7 @@ def test_the_emulated_device_does_without_cubins_beside_a_source(action: Path, t
         (["-p", "x=[1]", "-p", "z=z.npy"], "-o z=z.npy saves it", "-p z"),
         (["-p", "x=[[1]]"], "x", "arguments.x"),
         (["-p", "x=@none.npy"], "there is no file none.npy", "-p x"),
+        (["-p", "x=@s3://data/x.npy"], "s3://data/x.npy is in an object store, and @ is for files", "-p x"),
         (["-p", "x=@text.npy"], "is not a .npy file", "-p x"),
         (["-p", "x=@objects.npy"], "is not a .npy file", "-p x"),
         (["-p", "x=@ints.npy"], "int64", "arguments.x"),
@@ -170,6 +171,12 @@ def test_no_gpu_is_said(action: Path) -> None:
     else:
         assert done.returncode == 3
         assert "there is no NVIDIA driver" in done.stderr
+
+
+def test_the_rounds_of_an_until_stand_below_the_results() -> None:
+    shown = kaas("run", EXAMPLES / "roots", "-p", "coefficients=[[1,0],[0,0],[-1,0]]", "-p", "limit=4")
+    assert shown.returncode == 0, shown.stderr
+    assert shown.stdout.endswith("\nrounds 4\n")
 
 
 def test_what_kernels_print_stands_below_the_results(tmp_path: Path) -> None:

@@ -114,6 +114,23 @@ def test_a_fault_ends_its_invocation_and_its_victims_are_made_again(front: Front
     assert_all_given_back(front)
 
 
+def test_an_executor_cannot_claim_more_time_than_it_had(front: FrontProcess) -> None:
+    def boast(executor: ScriptedExecutor, run: Frame) -> None:
+        stats = dict.fromkeys(("load_ms", "compute_ms", "gpu_ms"), 1 << 61)
+        executor.send({"type": "done", "inv": run["inv"], "stats": stats, "inline": {"z": "BwcHBwcHBwc="}})
+
+    client = front.client()
+    bundle = client.upload(SAXPY)
+    front.supervisor.executor_script = Script("run", boast)
+    began = time.monotonic()
+    reply = client.invoke(bundle, VALUES)
+    passed_ms = (time.monotonic() - began) * 1e3
+    stats = reply.body["result"]["kaas"]["stats"]
+    assert all(0 < stats[name] <= passed_ms for name in ("compute_ms", "gpu_ms")), (stats, passed_ms)
+    [account] = client.get("/v1/tenants").body["tenants"]
+    assert account["gpu_ms"] == stats["gpu_ms"]
+
+
 def test_an_endless_kernel_is_killed_after_its_budget_and_others_are_made_again(front: FrontProcess) -> None:
     client = front.client()
     bundle = client.upload(SAXPY)

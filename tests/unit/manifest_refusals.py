@@ -61,7 +61,7 @@ BROKEN = [
     ("shape: [n, 2], description", "shape: [z], description", "name_unknown", "11 buffers.x.shape[0]", "'z' is a buffer", "symbols"),
     ("shape: [n, 2], description", "shape: [c], description", "name_unknown", "11 buffers.x.shape[0]", "complex", None),
     ("shape: [n, 2], zero: true", "shape: [q, 2], zero: true", "name_unknown", "14 buffers.z.shape[0]", "nothing gives 'q' a value: only z", "parameter"),
-    ("shape: [n, 2], zero: true", "shape: [2*q], zero: true", "name_unknown", "14 buffers.z.shape[0]", "'q' is not defined", "bare name"),
+    ("shape: [n, 2], zero: true", "shape: [2*q], zero: true", "name_unknown", "14 buffers.z.shape[0]", "'q' is not defined", "add q to params or let"),
     ("shape: [n, 2], zero: true", "shape: [n, 2], zero: yes", "manifest_invalid", "14 buffers.z.zero", "true or false, not 'yes'", None),
     ("shape: [half]}", "shape: [half], zero: true}", "manifest_invalid", "13 buffers.s.zero", "would lose", "out and temp"),
     ("shape: [half]}", "shape: [half], from: x.npy}", "manifest_invalid", "13 buffers.s.from", "'inout'", "io: const"),
@@ -83,7 +83,7 @@ BROKEN = [
     ("description: pairs, freshness: pinned", "freshness: 30", "manifest_invalid", "11 buffers.x.freshness", "30 is no freshness", "'max_age=SECONDS'"),
     ("shape: [n, 2], zero: true", "shape: [n, 2], freshness: pinned", "manifest_invalid", "14 buffers.z.freshness", "no contents from a store", "leave it out"),
     # let
-    ("half: n // 2", "half: n // q", "name_unknown", "19 let.half", "'q' is not defined", "bare name"),
+    ("half: n // 2", "half: n // q", "name_unknown", "19 let.half", "'q' is not defined", "add q to params or let"),
     ("half: n // 2", "half: n\n  more: less\n  less: n", "name_unknown", "20 let.more", "later line of let", "move it up"),
     ("half: n // 2", "half: x", "name_unknown", "19 let.half", "'x' is a buffer", "do not depend on data"),
     ("half: n // 2", "half: n //", "expression_invalid", "19 let.half", "ends where", None),

@@ -69,10 +69,10 @@ def test_a_missing_argument(capsys: Captured) -> None:
 @pytest.mark.parametrize(
     ("words", "status", "said"),
     [
-        (["check", "nowhere"], CALLER, "there is no nowhere"),
+        (["check", "nowhere"], CALLER, "there is no file or folder 'nowhere'"),
         (["build", "nowhere"], USAGE, "not a folder"),
-        (["run", "nowhere"], CALLER, "there is no nowhere"),
-        (["invoke", "nowhere", "-p", "x=1"], CALLER, "there is no nowhere"),
+        (["run", "nowhere"], CALLER, "there is no file or folder 'nowhere'"),
+        (["invoke", "nowhere", "-p", "x=1"], CALLER, "there is no file or folder 'nowhere'"),
         (["run", ".", "-o", "z"], USAGE, "not NAME=VALUE"),
         (["env"], CALLER, "nothing runs in"),
         (["cp", "a", "b"], USAGE, "one of the two is a file"),

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from kaas_pool.front.executor_frames import check_answer, check_frame
+from kaas.errors import KaasError
+from kaas_pool.front.executor_frames import CODES, check_answer, check_frame, limit_times
 
 KEY = "a" * 64
 GOOD: list[dict[str, Any]] = [
@@ -32,6 +33,9 @@ GOOD: list[dict[str, Any]] = [
     {"type": "done", "inv": "t/i/1", "stats": {}, "inline": {}, "printed": {"crowded": True}},
     {"type": "failed", "inv": "t/i/1", "error": {"code": "kernel_fault", "message": "m", "hint": None}, "fatal": True},
     {"type": "usage", "bytes": 4, "pinned": 0, "evicted": [KEY], "added": [[KEY, 4]]},
+    # As much as there may be.
+    {"type": "usage", "bytes": 1 << 62, "evicted": ["a" * 1024]},
+    {"type": "done", "inv": "i" * 65_536, "stats": {"load_ms": 1 << 62, "rounds": [0] * 4096}, "inline": {}},
 ]
 
 
@@ -47,7 +51,7 @@ def test_good_frames(frame: dict[str, Any]) -> None:
         {"type": "need", "keys": KEY},
         {"type": "need", "keys": [None]},
         {"type": "need", "keys": [["a"]]},
-        {"type": "copied", "key": "a" * 2000},
+        {"type": "copied", "key": "a" * 1025},
         {"type": "copied", "inv": [1]},
         {"type": "done", "stats": []},
         {"type": "done", "stats": {"gpu_ms": math.nan}},
@@ -58,19 +62,23 @@ def test_good_frames(frame: dict[str, Any]) -> None:
         {"type": "done", "stats": {"rounds": 1}},
         {"type": "done", "stats": {"device_hits": 1}},
         {"type": "done", "stats": {"rounds": [0.5]}},
-        {"type": "done", "stats": {str(at): 0 for at in range(100)}},
+        {"type": "done", "stats": {"gpu_ms": (1 << 62) + 1024}},
+        {"type": "done", "stats": {"made_up": 0}},
+        {"type": "done", "stats": {"rounds": [0] * 4097}},
         {"type": "done", "inline": {"z": 1}},
         {"type": "done", "printed": {"text": "x", "left_out": math.inf}},
         {"type": "done", "printed": "x"},
         {"type": "failed", "error": "x"},
         {"type": "failed", "error": {"code": [], "message": "m"}},
         {"type": "failed", "error": {"code": "internal"}},
-        {"type": "failed", "error": {"code": "internal", "message": "x" * 100_000}},
+        {"type": "failed", "error": {"code": "internal", "message": "x" * 65_537}},
         {"type": "failed", "error": {"code": "internal", "message": "m", "where": {}}},
-        {"type": "failed", "error": {"code": "internal", "message": "m", "retry_after_ms": "x"}},
+        {"type": "failed", "error": {"code": "made_up", "message": "m"}},
+        {"type": "failed", "error": {"code": "unauthenticated", "message": "m"}},
+        {"type": "failed", "error": {"code": "pool_storage_full", "message": "m"}},
         {"type": "failed", "fatal": "no"},
         {"type": "usage", "bytes": -1},
-        {"type": "usage", "bytes": 1 << 70},
+        {"type": "usage", "bytes": (1 << 62) + 1},
         {"type": "usage", "added": [[KEY, "4"]]},
         {"type": "usage", "added": [[KEY]]},
         {"type": "usage", "evicted": [[]]},
@@ -91,6 +99,41 @@ def test_fields_that_do_not_fit(change: dict[str, Any]) -> None:
 def test_fields_that_are_missing(kind: str) -> None:
     with pytest.raises(ValueError, match="it has no"):
         check_frame({"type": kind})
+
+
+@pytest.mark.parametrize("code", sorted(CODES))
+def test_an_error_keeps_its_code(code: str) -> None:
+    frame: dict[str, Any] = {"type": "failed", "inv": "t/i/1"}
+    frame["error"] = {"code": code, "message": "m", "hint": "h", "where": "w"}
+    check_frame(frame)
+    error = KaasError.from_json(frame["error"])
+    assert (error.code, error.message, error.hint, error.where) == (code, "m", "h", "w")
+
+
+def test_what_is_not_the_executors_to_say_is_dropped() -> None:
+    told = {"code": "executor_lost", "message": "m", "retry_after_ms": 1 << 62, "activation": "a", "more": 1}
+    frame = {"type": "failed", "inv": "t/i/1", "error": told}
+    check_frame(frame)
+    assert frame["error"] == {"code": "executor_lost", "message": "m"}
+
+
+def test_texts_are_made_harmless_and_short() -> None:
+    evil = "\x1b[2J evil\r\ud800"
+    frame: dict[str, Any] = {"type": "failed", "inv": "t/i/1"}
+    frame["error"] = {"code": "internal", "message": "\0" * 65_536, "hint": evil, "where": evil}
+    check_frame(frame)
+    shown = r"\x1b[2J evil\r\ud800"
+    assert frame["error"] == {"code": "internal", "message": r"\x00" * 375, "hint": shown, "where": shown}
+    hello = {**GOOD[0], "name": evil}
+    check_frame(hello)
+    assert hello["name"] == shown
+
+
+def test_times_are_within_what_has_passed() -> None:
+    others = {"rounds": [99], "device_hits": [KEY]}
+    frame: dict[str, Any] = {"stats": {"load_ms": 1 << 62, "compute_ms": 12.5, "gpu_ms": 13, **others}}
+    limit_times(frame, 12.75)
+    assert frame["stats"] == {"load_ms": 12.75, "compute_ms": 12.5, "gpu_ms": 12.75, **others}
 
 
 def test_answers_name_what_the_attempt_has() -> None:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import sqlite3
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 
+from kaas.messages import LogLine
 from kaas_pool.front.invocation import Invocation
 from kaas_pool.front.journal import KEEP_SECONDS, Journal, Outcome
-from kaas_pool.front.outcomes import LARGE_BYTES, Outcomes
+from kaas_pool.front.outcomes import LARGE_BYTES, UNWRITTEN_BYTES, Outcomes
 
 
 class Clock:
@@ -104,32 +105,89 @@ def test_what_is_large_leaves_memory_once_it_is_on_disk(tmp_path: Path) -> None:
     with_outcomes(tmp_path, 10, use)
 
 
-def test_what_cannot_be_written_stays_in_memory(tmp_path: Path) -> None:
-    async def settled(journal: Journal) -> None:
-        """Until what was asked for before is written, or is not."""
-        with contextlib.suppress(sqlite3.Error):
-            await journal.know_bundle("t", "a write after those before it")
+@contextlib.contextmanager
+def broken(path: Path) -> Iterator[None]:
+    """While this lasts, no outcome can be written."""
+    connection = sqlite3.connect(path / "journal.sqlite")
+    connection.execute("CREATE TRIGGER full BEFORE INSERT ON invocations BEGIN SELECT RAISE(ABORT, 'full'); END")
+    yield
+    connection.execute("DROP TRIGGER full")
+    connection.close()
 
+
+async def settled(journal: Journal) -> None:
+    """Until what was asked for before is written, or is not."""
+    with contextlib.suppress(sqlite3.Error):
+        await journal.know_bundle("t", "a write after those before it")
+
+
+def test_what_cannot_be_written_stays_in_memory(tmp_path: Path) -> None:
     async def use(outcomes: Outcomes, journal: Journal, _: Clock) -> None:
-        broken = sqlite3.connect(tmp_path / "journal.sqlite")
-        broken.execute("ALTER TABLE invocations RENAME TO elsewhere")
-        outcomes.add(ended("large"), journalled=False, large_bytes=LARGE_BYTES + 1)
-        outcomes.add(ended("promised"), journalled=True)
-        for index in range(10):
-            outcomes.add(ended(f"id-{index}"), journalled=False)
-        await settled(journal)
-        assert isinstance(outcomes.find("t", "large"), Invocation)
-        assert isinstance(outcomes.find("t", "promised"), Invocation)
-        for index in range(100):
-            outcomes.add(ended(f"more-{index}"), journalled=False)
+        with broken(tmp_path):
+            outcomes.add(ended("large"), journalled=False, large_bytes=LARGE_BYTES + 1)
+            outcomes.add(ended("promised"), journalled=True)
+            for index in range(10):
+                outcomes.add(ended(f"id-{index}"), journalled=False)
             await settled(journal)
-        # Memory has to let go of some.
-        assert outcomes.find("t", "more-99") is not None
-        broken.execute("ALTER TABLE elsewhere RENAME TO invocations")
-        broken.close()
+            assert isinstance(outcomes.find("t", "large"), Invocation)
+            assert isinstance(outcomes.find("t", "promised"), Invocation)
+            for index in range(100):
+                outcomes.add(ended(f"more-{index}"), journalled=False)
+                await settled(journal)
+            # Memory has to let go of some.
+            assert outcomes.find("t", "more-99") is not None
         assert outcomes.find("t", "large") is None
         outcomes.add(ended("after"), journalled=True)
         await settled(journal)
         assert journal.outcome("t", "after") is not None
+
+    with_outcomes(tmp_path, 10, use)
+
+
+def test_what_could_not_be_written_is_written_when_memory_is_full(tmp_path: Path) -> None:
+    async def use(outcomes: Outcomes, journal: Journal, _: Clock) -> None:
+        with broken(tmp_path):
+            outcomes.add(ended("promised"), journalled=True)
+            outcomes.add(ended("large"), journalled=False, large_bytes=LARGE_BYTES + 1)
+            await settled(journal)
+        for index in range(10):
+            outcomes.add(ended(f"id-{index}"), journalled=False)
+        await settled(journal)
+        assert {type(outcomes.find("t", identifier)) for identifier in ("promised", "large")} == {Outcome}
+
+    with_outcomes(tmp_path, 10, use)
+
+
+def test_large_ones_that_cannot_be_written_have_a_limit_of_bytes(tmp_path: Path) -> None:
+    def found(outcomes: Outcomes) -> list[int]:
+        return [at for at in range(12) if outcomes.find("t", f"id-{at}") is not None]
+
+    async def use(outcomes: Outcomes, journal: Journal, clock: Clock) -> None:
+        with broken(tmp_path):
+            outcomes.add(ended("small"), journalled=True)
+            for at in range(10):
+                clock.now += 1
+                outcomes.add(ended(f"id-{at}"), journalled=False, large_bytes=UNWRITTEN_BYTES // 4)
+                await settled(journal)
+            assert found(outcomes) == [6, 7, 8, 9]
+            assert outcomes.find("t", "small") is not None
+            clock.now += KEEP_SECONDS - 1
+            await outcomes.expire()
+            assert found(outcomes) == [8, 9]
+            for at in (10, 11):  # There is room for two again.
+                outcomes.add(ended(f"id-{at}"), journalled=False, large_bytes=UNWRITTEN_BYTES // 4)
+                await settled(journal)
+            assert found(outcomes) == [8, 9, 10, 11]
+
+    with_outcomes(tmp_path, 100, use)
+
+
+def test_many_printed_lines_are_large_without_much_text(tmp_path: Path) -> None:
+    async def use(outcomes: Outcomes, journal: Journal, _: Clock) -> None:
+        life = ended("chatty")
+        life.printed = (LogLine.at(0.0, "stdout", ""),) * 100
+        outcomes.add(life, journalled=False)
+        await settled(journal)
+        assert isinstance(outcomes.find("t", "chatty"), Outcome)
 
     with_outcomes(tmp_path, 10, use)

@@ -35,14 +35,29 @@ class TimedEvent(Event):
         return self.time - other.time
 
 
+class CrossingEvent(TimedEvent):
+    """Every second one changes places with the one before or after it, seen from far."""
+
+    shift = 0
+
+    def time_since(self, other: TimedEvent) -> float:
+        return ((self.time + self.shift) ^ 1) - other.time
+
+
+class ShiftedEvent(CrossingEvent):
+    shift = 1
+
+
 class TimedDriver(Driver):
+    kind: type[TimedEvent] = TimedEvent
+
     def __init__(self, *elements: float) -> None:
         super().__init__(*elements)
         self.time = 0
         self.most_events = 0
 
     def event(self) -> Event:
-        self.events.append(TimedEvent(self))
+        self.events.append(self.kind(self))
         self.most_events = max(self.most_events, len(self.events))
         return self.events[-1]
 
@@ -103,6 +118,17 @@ def test_branches_are_on_their_streams() -> None:
     profiled(TimedDriver(), f"  - {axpy('x', 'z')}\n  - {axpy('c', 't')}\n", profile)
     assert [span.lane for span in profile.spans] == [0, 0, 1]
     assert all(span.begin < span.end for span in profile.spans)
+
+
+@pytest.mark.parametrize("kind", [CrossingEvent, ShiftedEvent])
+def test_times_that_cross_do_not_overlap_on_a_stream(kind: type[TimedEvent]) -> None:
+    driver, profile = TimedDriver(), Profile(100)
+    driver.kind = kind
+    profiled(driver, f"  - {axpy('x', 'z')}\n  - {axpy('c', 't')}\n  - {axpy('x', 'z')}\n", profile)
+    assert [span.lane for span in profile.spans].count(0) == 3
+    for lane in (0, 1):
+        times = [time for span in profile.spans if span.lane == lane for time in (span.begin, span.end)]
+        assert times == sorted(times)
 
 
 @pytest.mark.parametrize("most", [0, 7])

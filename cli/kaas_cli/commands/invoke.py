@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import base64
 import json
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -24,7 +23,7 @@ from kaas.messages import DEFAULT_BUDGET_MS
 from kaas.references import MAX_INLINE_BYTES, split_tensor
 from kaas.suggest import suggest
 from kaas_cli.access import pool_client
-from kaas_cli.output import PLATFORM, Failure, patience
+from kaas_cli.output import PLATFORM, Failure, log_lines, note, patience
 from kaas_cli.sources import located, read_bundle
 from kaas_cli.values import parse_values
 
@@ -57,8 +56,8 @@ def run(given: argparse.Namespace) -> int:
     with pool_client() as client, located(path):
         with patience("waiting for the pool"):
             invocation = client.invoke(content, arguments, id=given.id, budget_ms=given.budget)
-        for line in invocation.logs:
-            sys.stderr.write(f"{line.line}\n")
+        for line in log_lines(invocation.logs):
+            note(line)
         if invocation.error is not None:
             raise invocation.error
     if invocation.result is None:

@@ -3,8 +3,9 @@
   kaas run . -p x=@x.npy -p y=[1,2,3] -p a=2 -o z=z.npy
 
 Inputs are files (`@`) or JSON values, parameters are JSON values. Outputs without an `-o` are shown, and below them
-what the kernels print. The ending of a file says how it is read and written: .npy as NumPy's format, any other as raw
-data of the buffer's type; -p w=@weights.safetensors#dense.w is one tensor.
+how many rounds each loop with an `until` took, and what the kernels print. The ending of a file says how it is read
+and written: .npy as NumPy's format, any other as raw data of the buffer's type;
+-p w=@weights.safetensors#dense.w is one tensor.
 `--profile` tells where the time went, by step; its bytes are the sizes of the buffers that a step reads and of
 those that it writes, and GB/s is these by the time of its launches, each between two events around it.
 `--trace` writes every launch, up to 100,000, for viewers such as https://ui.perfetto.dev.
@@ -45,7 +46,7 @@ from kaas_cli.devices import (
     target,
     turn_checks_on,
 )
-from kaas_cli.output import Failure, note, patience, size
+from kaas_cli.output import Failure, log_lines, note, patience, size
 from kaas_cli.profile import phases_of, profile_text
 from kaas_cli.sizes import all_by_caller
 from kaas_cli.sources import located, open_bundle, unbuilt
@@ -99,6 +100,8 @@ def run(given: argparse.Namespace) -> int:
             _write(files[name], partial(save, path=files[name], array=array), "-o")
         else:
             print(textwrap.indent(np.array2string(array, threshold=20, edgeitems=4), "  "))
+    if rounds := outcome.stats.get("rounds"):
+        print(f"rounds {', '.join(map(str, rounds))}")
     _show_printed(printed)
     if profile is not None:
         phases = phases_of(begun, compiled_at, profile, outcome.stats)
@@ -130,10 +133,8 @@ def _run(
 
 
 def _show_printed(printed: Sequence[LogLine]) -> None:
-    if printed:
-        print("printed by the kernels:")
-    for line in printed:
-        print(f"  | {line.line}" if line.stream == "stdout" else f"  {line.line}")
+    for line in log_lines(printed):
+        print(line)
 
 
 def _check_outputs(bundle: Bundle, files: Mapping[str, Path]) -> None:

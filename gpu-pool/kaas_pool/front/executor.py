@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from kaas.errors import KaasError, PlatformError
 from kaas_pool.frames import AsyncLink, Frame
-from kaas_pool.front.executor_frames import check_answer, check_frame
+from kaas_pool.front.executor_frames import check_answer, check_frame, limit_times
 from kaas_pool.front.supervisor_client import Child
 
 _log = logging.getLogger(__name__)
@@ -44,6 +44,8 @@ class Run:
         self.inline = [item["buffer"] for item in frame["outputs"] if "segment" not in item]
         #: Whether the executor has said its last word about it before the adoption: `done` or `failed`.
         self.is_over = False
+        #: When it was sent, in monotonic seconds.
+        self.sent = time.monotonic()
         self._frames: deque[Frame] = deque()
         self._lost: KaasError | None = None
         self._waiter: asyncio.Future[None] | None = None
@@ -197,6 +199,8 @@ class Executor:
             run = self._runs.get(frame["inv"])
             if run is not None:
                 check_answer(frame, run.inputs, run.inline)
+                if kind == "done":
+                    limit_times(frame, (time.monotonic() - run.sent) * 1e3)
                 run.put(frame)
         elif kind == "usage":
             self.held_bytes, self.pinned_bytes = int(frame["bytes"]), int(frame.get("pinned", 0))

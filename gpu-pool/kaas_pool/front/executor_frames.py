@@ -1,6 +1,7 @@
 """What an executor's frames look like. Its process runs other people's code, so each is checked before it is believed.
 
-Pure. What it may lie about are the tenant's own results and timings; whatever else it says has to fit.
+Pure. What it may lie about are the tenant's own results, and timings within the time it had; whatever else it says has
+to fit. Texts that people read are made harmless here.
 """
 
 from __future__ import annotations
@@ -10,16 +11,36 @@ from typing import Any
 
 from kaas.dtypes import shorten
 from kaas_pool.frames import Frame
+from kaas_pool.printed import harmless
 
-#: No count of bytes, and no measured time, is larger; sums of some millions of them stay exact.
+#: No count of bytes, and no measured time, is larger.
 _MOST = 1 << 62
 
 #: A content key has 64 characters, that of a bundle's file its path besides (docs/contracts.md, "Frames").
 _MAX_KEY = 1024
 _MAX_TEXT = 1 << 16
-#: Numbers that one invocation's statistics have, and loops whose rounds they count.
-_MAX_STATS = 64
+#: Loops whose rounds are counted.
 _MAX_LOOPS = 4096
+#: So much of a text is shown to people.
+_MAX_SHOWN = 1500
+
+#: The times among an invocation's statistics, in milliseconds.
+_TIMES = frozenset({"load_ms", "compute_ms", "gpu_ms"})
+
+#: How an attempt may end on an executor. Whatever else the error table has is decided elsewhere.
+CODES = frozenset(
+    {
+        "cancelled",
+        "device_out_of_memory",
+        "device_unavailable",
+        "executor_lost",
+        "expression_range",
+        "internal",
+        "kernel_fault",
+        "launch_invalid",
+        "signature_mismatch",
+    }
+)
 
 
 def check_frame(frame: Frame) -> None:
@@ -44,6 +65,12 @@ def check_answer(frame: Frame, inputs: Collection[str], inline: Collection[str])
         _require(all(name in frame["inline"] for name in inline), "an inline output is missing")
 
 
+def limit_times(frame: Frame, most_ms: float) -> None:
+    """Cut the times of a checked `done` to what has passed since its attempt was sent, in milliseconds."""
+    stats = frame["stats"]
+    stats.update({name: min(stats[name], most_ms) for name in _TIMES & stats.keys()})
+
+
 def _need(frame: Frame) -> None:
     _text(frame["inv"])
     _list(frame["keys"], _key)
@@ -56,13 +83,13 @@ def _copied(frame: Frame) -> None:
 
 def _done(frame: Frame) -> None:
     _text(frame["inv"])
-    stats = _map(frame.setdefault("stats", {}), _MAX_STATS)
-    for name, value in stats.items():
+    for name, value in _map(frame.setdefault("stats", {})).items():
         if name == "rounds":
             _list(value, _count, _MAX_LOOPS)
         elif name == "device_hits":
             _list(value, _key)
         else:
+            _require(name in _TIMES, f"{shorten(name)} is no statistic")
             _amount(value)
     for text in _map(frame.setdefault("inline", {})).values():
         _require(isinstance(text, str), "an inline output is no text")
@@ -73,13 +100,13 @@ def _failed(frame: Frame) -> None:
     _text(frame["inv"])
     _require(isinstance(frame.get("fatal", False), bool), "fatal is true or false")
     error = _map(frame["error"])
-    for name in ("code", "message"):
-        _text(error[name])
-    for name in ("hint", "where", "activation"):
+    _text(error["code"])
+    _require(error["code"] in CODES, f"{shorten(error['code'])} is no error of an executor")
+    # The rest, such as when to try again, is not its to say.
+    frame["error"] = {"code": error["code"], "message": _shown(error["message"])}
+    for name in ("hint", "where"):
         if error.get(name) is not None:
-            _text(error[name])
-    if error.get("retry_after_ms") is not None:
-        _count(error["retry_after_ms"])
+            frame["error"][name] = _shown(error[name])
     _printed(frame)
 
 
@@ -98,7 +125,7 @@ def _usage(frame: Frame) -> None:
 
 
 def _hello(frame: Frame) -> None:
-    _text(frame["name"])
+    frame["name"] = _shown(frame["name"])
     _count(frame["memory_bytes"])
     _list(frame["compute_capability"], _count)
     _require(len(frame["compute_capability"]) == 2, "a compute capability has two numbers")
@@ -122,6 +149,11 @@ def _require(condition: bool, problem: str) -> None:
 
 def _text(value: object, most: int = _MAX_TEXT) -> None:
     _require(isinstance(value, str) and len(value) <= most, "no text, or too long a one")
+
+
+def _shown(value: object) -> str:
+    _text(value)
+    return harmless(str(value)[:_MAX_SHOWN])[:_MAX_SHOWN]
 
 
 def _key(value: object) -> None:

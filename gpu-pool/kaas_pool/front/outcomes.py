@@ -22,6 +22,11 @@ _BATCH = 1_000
 #: Inline outputs and kernels' output over this leave memory as soon as they are on disk: as Python's lists outputs are
 #: some 32 times as large, and IN_MEMORY of them would fill the machine.
 LARGE_BYTES = 1024
+#: What a printed line takes besides its text.
+_LINE_BYTES = 200
+
+#: Of large ones that cannot be written, say because the disk is full, memory keeps the latest up to so many bytes.
+UNWRITTEN_BYTES = 8 << 20
 
 
 class Outcomes:
@@ -33,6 +38,8 @@ class Outcomes:
         self._wall = wall
         #: Oldest first.
         self._recent: OrderedDict[_Key, _Entry] = OrderedDict()
+        #: The bytes of large ones there that could not be written; oldest first.
+        self._unwritten: OrderedDict[_Key, int] = OrderedDict()
         self._has_older = journal.has_outcomes()
         self._spilling = False
 
@@ -42,13 +49,16 @@ class Outcomes:
         One that was promised in the journal is written there at once, and so is one that is large in memory.
         """
         ended = self._wall()
+        large_bytes += _LINE_BYTES * len(life.printed)
         large = large_bytes > LARGE_BYTES
         key, entry = (life.tenant, life.id), (life, ended, journalled or large)
+        self._unwritten.pop(key, None)
         self._recent[key] = entry
         if journalled or large:
             self._has_older = True
             written = self._journal.record([_outcome(life, ended)])
-            written.add_done_callback(lambda done: self._written(done, key, entry, forget=large))
+            held = large_bytes if large else 0
+            written.add_done_callback(lambda done: self._written(done, key, entry, forget=large, large_bytes=held))
         if len(self._recent) > self._limit and not self._spilling:
             self._spill()
 
@@ -74,18 +84,28 @@ class Outcomes:
         """Drop what is older than an hour."""
         limit = self._wall() - KEEP_SECONDS
         while self._recent and next(iter(self._recent.values()))[1] < limit:
-            self._recent.popitem(last=False)
+            self._leave(next(iter(self._recent)))
         await self._journal.forget_before(limit)
 
-    def _written(self, done: asyncio.Future[None], key: _Key, entry: _Entry, *, forget: bool) -> None:
+    def _written(
+        self, done: asyncio.Future[None], key: _Key, entry: _Entry, *, forget: bool, large_bytes: int = 0
+    ) -> None:
         """An entry is on disk, or could not be written, which the journal has told its log: then memory keeps it."""
         is_failed = done.cancelled() or done.exception() is not None
         if self._recent.get(key) is not entry:
             return
         if is_failed and len(self._recent) <= 2 * self._limit:
             self._recent[key] = (entry[0], entry[1], False)
+            if large_bytes:
+                self._unwritten[key] = large_bytes
+                while sum(self._unwritten.values()) > UNWRITTEN_BYTES:
+                    self._leave(next(iter(self._unwritten)))
         elif is_failed or forget:
-            del self._recent[key]
+            self._leave(key)
+
+    def _leave(self, key: _Key) -> None:
+        del self._recent[key]
+        self._unwritten.pop(key, None)
 
     def _spill(self) -> None:
         """Move the oldest to disk; until they are there, memory answers for them."""
