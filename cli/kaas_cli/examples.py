@@ -42,19 +42,25 @@ class Example:
         )
 
 
+def example_folder(name: str) -> Path:
+    """Where an example lies; raises Failure outside of a clone."""
+    folder = Path(__file__).parents[2] / "examples" / name
+    if not folder.is_dir():
+        raise Failure(
+            f"there is no folder {folder}", hint="the demonstration runs the examples of a clone of the repository"
+        )
+    return folder
+
+
 def load_example(name: str, given: Mapping[str, Any] | None = None, **sizes: int) -> Example:
     """Read an example's folder, make its inputs and compute what is expected.
 
     The inputs have `sizes`, as its generate.py names them, and the call the parameters `given`, where they are not its
     own.
     """
-    folder = Path(__file__).parents[2] / "examples" / name
-    if not folder.is_dir():
-        raise Failure(
-            f"there is no folder {folder}", hint="the demonstration runs the examples of a clone of the repository"
-        )
+    folder = example_folder(name)
     content = pack_example(folder)
-    generate, reference = _load(folder / "generate.py"), _load(folder / "reference.py")
+    generate, reference = load_script(folder / "generate.py"), load_script(folder / "reference.py")
     params: dict[str, Any] = generate.PARAMS if given is None else dict(given)
     inputs: Arrays = generate.inputs(**sizes)
     return Example(
@@ -76,7 +82,8 @@ def pack_example(folder: Path) -> bytes:
         return Bundle.pack(folder, make_cubins(folder, list(declared)) if declared else None)
 
 
-def _load(path: Path) -> ModuleType:
+def load_script(path: Path) -> ModuleType:
+    """A Python file beside an example, as a module."""
     spec = importlib.util.spec_from_file_location(f"{path.parent.name}_{path.stem}", path)
     assert spec is not None
     assert spec.loader is not None

@@ -11,7 +11,7 @@ RTOL, ATOL = 0, 0
 
 
 def expected(image: np.ndarray[Any, Any], threshold: int = 128) -> dict[str, np.ndarray[Any, Any]]:
-    """1 + the index of the first pixel, row by row, of each bright pixel's region: int32[height, width]."""
+    """labels: int32[height, width], of each bright pixel 1 + the place, row by row, of the first of its region."""
     bright = image >= threshold
     labels = np.zeros(image.shape, np.int32)
     for y, x in np.argwhere(bright).tolist():

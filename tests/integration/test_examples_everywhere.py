@@ -67,14 +67,17 @@ def targets(example: Example, run: str) -> dict[str, str]:
 
 
 def call(s3: S3Client, example: Example, run: str) -> dict[str, Any]:
-    """Its call, from S3 to S3; what is changed goes to an object of its own, so that a second call finds the first."""
+    """Its call, from S3 to S3; what is changed goes to an object of its own, so that a second call finds the first.
+
+    It is read at once, so it has to be stored by then, whatever the manifest says.
+    """
     name = f"examples/{run}/{example.name}"
     inputs = {buffer: put(s3, f"{name}/{buffer}.npy", array) for buffer, array in example.inputs.items()}
     outputs = {
         buffer: {"from": inputs[buffer], "to": target} if buffer in inputs else target
         for buffer, target in targets(example, run).items()
     }
-    return {**example.params, **inputs, **outputs}
+    return {**example.params, **inputs, **outputs, "ack": "durable"}
 
 
 def check_stored(s3: S3Client, example: Example, stored: dict[str, str], result: dict[str, Any]) -> None:

@@ -70,12 +70,25 @@ def wsk(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
         yield command
 
 
-def test_the_lines_of_the_readme(request: pytest.FixtureRequest, tmp_path: Path) -> None:
+#: READMEs, and what their lines of `wsk` must print.
+READMES = [
+    ("README.md", ["ok: created action saxpy", "ok: created action both", '"largest": 9', "guest/saxpy:0.0.1"]),
+    pytest.param(
+        "examples/cells/README.md",
+        ["ok: created action count-cells", '"cells": 35', "guest/blur:0.0.1", '"misses":0'],
+        marks=pytest.mark.slow,
+    ),
+]
+
+
+@pytest.mark.parametrize(("readme", "texts"), READMES)
+def test_the_lines_of_a_readme(request: pytest.FixtureRequest, tmp_path: Path, readme: str, texts: list[str]) -> None:
     binary = wsk_binary(request.config.getoption("--slow"))
-    lines = (ROOT / "README.md").read_text().partition("## As an OpenWhisk action")[2]
-    script = lines.partition("```sh\n")[2].partition("```")[0].replace("/tmp/", f"{tmp_path}/")
-    (tmp_path / "kaas").write_text(f'#!/bin/sh\nexec "{sys.executable}" -m kaas_cli "$@"\n')
-    (tmp_path / "kaas").chmod(0o700)
+    blocks = re.findall(r"```sh\n(.*?)```", (ROOT / readme).read_text(), re.DOTALL)
+    script = "".join(block for block in blocks if "wsk " in block).replace("/tmp/", f"{tmp_path}/")
+    for name, words in {"kaas": " -m kaas_cli", "python": ""}.items():
+        (tmp_path / name).write_text(f'#!/bin/sh\nexec "{sys.executable}"{words} "$@"\n')
+        (tmp_path / name).chmod(0o700)
     with running_stack(tmp_path / "state"):
         done = subprocess.run(
             ["bash", "-euc", script],
@@ -93,7 +106,7 @@ def test_the_lines_of_the_readme(request: pytest.FixtureRequest, tmp_path: Path)
             check=False,
         )
     assert done.returncode == 0, done.stdout + done.stderr
-    for text in ("ok: created action saxpy", "ok: created action both", '"largest": 9', "guest/saxpy:0.0.1"):
+    for text in texts:
         assert text in done.stdout, done.stdout
 
 
