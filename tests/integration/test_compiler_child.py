@@ -95,7 +95,7 @@ def test_what_a_kernel_takes_of_a_block_is_known(target: Target) -> None:
 @both_devices
 def test_static_shared_memory_over_every_devices_limit_does_not_compile(target: Target) -> None:
     error = refused(bundle(SHARED.replace("SIZE", "12289")), target)
-    assert (error.code, error.where) == ("compile_error", "k.cu")
+    assert (error.code, error.where) == ("compile_error", "k.cu:2")
     assert "scale" in error.message
     assert "shared" in error.message
 
