@@ -5,12 +5,15 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from urllib.parse import urlsplit
 
 from kaas.client import RECONNECT_SECONDS, PoolClient, bearer
 from kaas_cli.output import Failure
 from kaas_local.credentials import Credentials
 from kaas_local.stack import environment
 from kaas_local.state import StateDirectory, default_directory
+
+_LOCAL = ("127.0.0.1", "::1", "localhost")
 
 _HINT = '`kaas up` starts one on this machine; `eval "$(kaas env)"` makes it known to other programs'
 
@@ -31,6 +34,19 @@ def local_environment() -> dict[str, str] | None:
 def wsk_line(variables: Mapping[str, str]) -> str:
     """The command that makes OpenWhisk's command line use the stack of these variables for good."""
     return f"wsk property set --apihost {variables['WHISK_APIHOST']} --auth {variables['WHISK_AUTH']}"
+
+
+def stale_address() -> str | None:
+    """What to do if KAAS_POOL_URL says this machine, and no stack of this user is there; else None."""
+    url = os.environ.get("KAAS_POOL_URL", "")
+    stack = state_directory().running()
+    if urlsplit(url).hostname not in _LOCAL or (stack is not None and stack.pool_url == url):
+        return None
+    begin = "" if stack is not None else "`kaas up`, then "
+    return (
+        f"KAAS_POOL_URL is set, and none of your stacks is there: {begin}"
+        '`eval "$(kaas env)"` again; or `unset KAAS_POOL_URL`'
+    )
 
 
 def pool_client(*, reconnect_s: float = RECONNECT_SECONDS) -> PoolClient:

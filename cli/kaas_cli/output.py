@@ -35,7 +35,12 @@ def as_failure(error: Exception) -> Failure:
         return error
     if isinstance(error, KaasError):
         status = PLATFORM if error.row.blame == "platform" else CALLER
-        return Failure(error.message, where=error.where, hint=error.hint, status=status)
+        hint = error.hint
+        if error.code == "pool_unreachable":
+            from kaas_cli.access import stale_address  # It needs this module.
+
+            hint = stale_address() or hint
+        return Failure(error.message, where=error.where, hint=hint, status=status)
     from kaas_local.state import StackError  # Only on the way to an error: it brings boto3 with it.
 
     if isinstance(error, StackError):

@@ -107,7 +107,7 @@ def test_from_files_to_files_by_way_of_the_pool(here: dict[str, str], tmp_path: 
     [
         (["cp", "s3://data/none", "x"], 1, "there is no object s3://data/none"),
         (["cp", "s3://nobody/x", "x"], 1, "refuses s3://nobody/x"),
-        (["invoke", EXAMPLES / "saxpy"], 1, "where: arguments."),
+        (["invoke", EXAMPLES / "saxpy"], 1, "where: arguments.x\nhint:  -p x=s3://data/x.npy\n"),
         (["invoke", EXAMPLES / "saxpy", "-p", "x=s3://data/none.npy", "-p", "y=[1]", "-p", "z=inline"], 1, "none.npy"),
         (["invoke", EXAMPLES / "saxpy", "-p", "x=@big.npy", "-p", "y=[1]", "-p", "z=inline"], 1, "kaas cp big.npy"),
         (["invoke", EXAMPLES / "saxpy", "--budget", "soon"], 2, "not a number of seconds"),
@@ -133,6 +133,7 @@ def test_a_wrong_address_and_a_wrong_token(here: dict[str, str]) -> None:
     done = kaas(*invoke, environment={**here, "KAAS_POOL_URL": "http://127.0.0.1:1"})
     assert done.returncode == 3
     assert "connection refused" in done.stderr
+    assert 'none of your stacks is there: `eval "$(kaas env)"` again; or `unset KAAS_POOL_URL`' in done.stderr
 
 
 def test_down(tmp_path: Path) -> None:

@@ -153,6 +153,16 @@ def test_nothing_runs(capsys: Captured) -> None:
     assert capsys.readouterr().out == "nothing ran\n"
 
 
+def test_the_address_of_a_stack_that_was_stopped(capsys: Captured, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KAAS_POOL_URL", "http://127.0.0.1:1")
+    assert main(["status"]) == CALLER
+    assert '`kaas up`, then `eval "$(kaas env)"` again; or `unset KAAS_POOL_URL`' in capsys.readouterr().out
+    unreachable = PlatformError("pool_unreachable", "m", hint="h")
+    assert "unset KAAS_POOL_URL" in str(as_failure(unreachable).hint)
+    monkeypatch.setenv("KAAS_POOL_URL", "http://pool.example:7233")
+    assert as_failure(unreachable).hint == "h"
+
+
 @pytest.mark.parametrize(
     ("error", "status"),
     [

@@ -12,12 +12,14 @@ from __future__ import annotations
 
 import argparse
 import base64
+import contextlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from kaas.bundle import Bundle
+from kaas.errors import KaasError
 from kaas.manifest import Manifest
 from kaas.messages import DEFAULT_BUDGET_MS
 from kaas.references import MAX_INLINE_BYTES, split_tensor
@@ -51,9 +53,10 @@ def run(given: argparse.Namespace) -> int:
     content = read_bundle(path)
     values = parse_values(given.values)
     with located(path):
-        _check_names(Bundle.open(content).manifest, values)
+        manifest = Bundle.open(content).manifest
+        _check_names(manifest, values)
     arguments = {name: _argument(name, value) for name, value in values.items()}
-    with pool_client() as client, located(path):
+    with pool_client() as client, located(path), _advising(manifest, values):
         with patience("waiting for the pool"):
             invocation = client.invoke(content, arguments, id=given.id, budget_ms=given.budget)
         for line in log_lines(invocation.logs):
@@ -78,6 +81,18 @@ def _check_names(manifest: Manifest, values: Mapping[str, Any]) -> None:
                 where=f"-p {name}",
                 hint=suggest(name, known) or f"it has {', '.join(dict.fromkeys(known)) or 'none'}",
             )
+
+
+@contextlib.contextmanager
+def _advising(manifest: Manifest, values: Mapping[str, Any]) -> Iterator[None]:
+    """What a call lacks is told as the option that gives it; with a `rename`, the pool's own advice says more."""
+    try:
+        yield
+    except KaasError as error:
+        name = (error.where or "").removeprefix("arguments.")
+        if error.code == "input_missing" and "rename" not in values:
+            error.hint = f"for example -p {name}=2" if name in manifest.params else f"-p {name}=s3://data/{name}.npy"
+        raise
 
 
 def _argument(name: str, value: Any) -> Any:

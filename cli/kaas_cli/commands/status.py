@@ -11,7 +11,7 @@ from typing import Any
 
 from kaas.client import PoolClient, bearer
 from kaas.errors import KaasError
-from kaas_cli.access import pool_client, state_directory
+from kaas_cli.access import pool_client, stale_address, state_directory
 from kaas_cli.devices import describe
 from kaas_cli.output import CALLER, size, table
 from kaas_local.credentials import Credentials
@@ -63,6 +63,8 @@ def _print_pool(client: PoolClient) -> bool:
     except KaasError as error:
         print(f"pool {client.url}: not ready: {error.message}")
         if error.code == "pool_unreachable":
+            if hint := stale_address():
+                print(hint)
             return False
     rows = [["device", "name", "memory", "slots", "busy", "executors", "held", "cached"]]
     cached = _cached_bytes(client.status("cache"))

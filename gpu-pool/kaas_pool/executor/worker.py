@@ -433,8 +433,7 @@ class Worker:
         if invocation.plan.untils:
             assert invocation.launcher is not None
             stats["rounds"] = invocation.launcher.rounds
-        frame = {"type": "done", "inv": invocation.inv, "stats": stats, "inline": inline}
-        self._send(frame | _printed(invocation))
+        self._answer(invocation, {"type": "done", "stats": stats, "inline": inline})
         # What came back inline is not stored, so no content key will ever name it.
         stored = {output.storage: output.buffer for output in invocation.outputs if output.segment is not None}
         self._forget(invocation, keep=stored)
@@ -442,8 +441,7 @@ class Worker:
     def _end(self, invocation: Invocation, error: KaasError) -> None:
         """It has failed and nothing of it is on the device."""
         if not invocation.silent:
-            frame = {"type": "failed", "inv": invocation.inv, "error": error.to_json(), "fatal": False}
-            self._send(frame | _printed(invocation))
+            self._answer(invocation, {"type": "failed", "error": error.to_json(), "fatal": False})
         self._forget(invocation)
 
     def _forget(self, invocation: Invocation, keep: Mapping[str, str] | None = None) -> None:
@@ -505,14 +503,16 @@ class Worker:
                 error = invocation.error
             else:
                 error = PlatformError("executor_lost", f"the device's context was lost: {failure.error.message}")
-            frame = {"type": "failed", "inv": invocation.inv, "error": error.to_json(), "fatal": True}
-            frame |= _printed(invocation)
-            if culprit is None and invocation in suspects:
-                frame["suspect"] = True
-            self._send(frame)
+            suspect = {"suspect": True} if culprit is None and invocation in suspects else {}
+            self._answer(invocation, {"type": "failed", "error": error.to_json(), "fatal": True, **suspect})
         raise ContextLost(str(failure.error))
 
     # ***** news *****
+
+    def _answer(self, invocation: Invocation, frame: Frame) -> None:
+        """The last word about an invocation, with what its kernels printed, if they did."""
+        printed = invocation.printed.to_json() if invocation.printed is not None else {}
+        self._send({**frame, "inv": invocation.inv, **({"printed": printed} if printed else {})})
 
     def _need(self, invocation: Invocation, keys: Iterable[str]) -> None:
         wanted = list(keys)
@@ -522,9 +522,3 @@ class Worker:
     def _tell(self, *, always: bool = False) -> None:
         if (news := self._cache.news(always=always)) is not None:
             self._send(news)
-
-
-def _printed(invocation: Invocation) -> Frame:
-    """The field of a frame that ends an invocation, if its kernels printed."""
-    printed = invocation.printed.to_json() if invocation.printed is not None else {}
-    return {"printed": printed} if printed else {}
