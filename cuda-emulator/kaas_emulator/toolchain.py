@@ -40,6 +40,8 @@ _CHECKS = (
     "-fsanitize=kernel-address", "--param=asan-instrumentation-with-call-threshold=0", "--param=asan-stack=0",
     "--param=asan-globals=0", "-fno-sanitize-address-use-after-scope", "-fno-optimize-sibling-calls",
     "-fno-builtin-memcpy", "-fno-builtin-memmove", "-fno-builtin-memset", "-U_FORTIFY_SOURCE", "-DKAAS_CHECKED",
+    # What is moved out of a loop loses its line; the loop over a block's threads is around every kernel.
+    "-fno-tree-loop-im",
 )  # fmt: skip
 _CHECKED_CALLS = ("-Wl,--wrap=memcpy", "-Wl,--wrap=memmove", "-Wl,--wrap=memset")
 

@@ -48,6 +48,10 @@ WITHIN: list[Case] = [
     ("load_once", [4000, 4], 999, 1, 1),
     ("scale", [4000], 999, 256, 4),
     ("after_wait", [4000], 999, 64, 1),
+    ("write_fixed", [24], 0, 1, 1),
+    ("write_both", [20], 0, 1, 1),
+    ("write_five", [20], 0, 1, 1),
+    ("add_often", [20], 4, 1, 1),
 ]
 
 END = "just past the end of buffer x of"
@@ -78,6 +82,10 @@ BEYOND: list[tuple[Case, str, str]] = [
     (("load_once", [4000, 4], 1000, 1, 1), "read of 4 bytes", f"{END} 4000 bytes"),
     (("scale", [4000], 1000, 256, 4), "read of 4 bytes", f"{END} 4000 bytes"),
     (("after_wait", [4000], 1000, 64, 1), "write of 4 bytes", f"{END} 4000 bytes"),
+    (("write_fixed", [20], 0, 1, 1), "write of 4 bytes", f"{END} 20 bytes"),
+    (("write_both", [16], 0, 1, 1), "write of 4 bytes", f"{END} 16 bytes"),
+    (("write_five", [16], 0, 1, 1), "write of 4 bytes", f"{END} 16 bytes"),
+    (("add_often", [16], 4, 1, 1), "read of 4 bytes", f"{END} 16 bytes"),
 ]  # fmt: skip
 #: Where the thread is not the first of the first block.
 THREADS = {"scale": "block (3,0,0), thread (232,0,0)", "after_wait": "block (0,0,0), thread (5,0,0)"}

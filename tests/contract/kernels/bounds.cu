@@ -51,6 +51,18 @@ extern "C" __global__ void after_wait(float* values, int n) {
     if (threadIdx.x == 5) values[n] = all[63 - threadIdx.x];  // here
 }
 
+// What the loop over the threads could move out of itself.
+extern "C" __global__ void write_fixed(float* to, int) { to[5] = 1; }
+
+extern "C" __global__ void write_both(float* to, int) { to[0] = 1, to[4] = 2; }
+
+extern "C" __global__ void write_five(float* to, int) { for (int i = 0; i < 5; ++i) to[i] = i; }
+
+extern "C" __global__ void add_often(float* to, int at) {
+    for (int i = 0; i < at; ++i)
+        to[at] += 1;  // here
+}
+
 __constant__ float weights[3] = {1, 2, 4};
 __device__ int counter;
 
