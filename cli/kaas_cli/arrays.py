@@ -8,7 +8,7 @@ from typing import IO, Any
 import numpy as np
 import numpy.typing as npt
 
-from kaas.formats import format_of, safetensors
+from kaas.formats import Layout, format_of, npy, safetensors
 from kaas.references import split_tensor
 from kaas_cli.output import Failure
 
@@ -16,7 +16,7 @@ from kaas_cli.output import Failure
 def load(name: str, path: Path) -> npt.NDArray[Any] | bytes:
     """The array in a .npy file, or of a tensor, `x.safetensors#tensor`; the bytes of a file of any other ending.
 
-    `name` is the argument that it is for. Raises Failure, or CallerError for a safetensors file that cannot be read.
+    `name` is the argument that it is for. Raises Failure, or CallerError for a file that is not what its ending says.
     """
     text, tensor = split_tensor(str(path))
     file, where = Path(text), f"-p {name}"
@@ -61,24 +61,20 @@ def _missing(name: str, file: Path, where: str) -> Failure:
 
 
 def _npy(file: Path, where: str) -> npt.NDArray[Any]:
-    try:
-        array = np.load(file, allow_pickle=False)
-        if isinstance(array, np.ndarray):
-            return array
-    except (ValueError, EOFError):
-        pass
-    raise Failure(
-        f"{file} is not a .npy file of numbers",
-        where=where,
-        hint="write it with numpy.save(path, array); a file of another ending is read as raw data",
-    )
+    """The array, where a store would take the file too. Read as the pool does: NumPy's own reader takes more."""
+    with file.open("rb") as opened:
+        layout = npy.read_layout(opened.read(npy.HEAD_BYTES), file.stat().st_size, str(file), where)
+        return _data(opened, layout)
 
 
 def _tensor(file: Path, tensor: str, label: str, where: str) -> npt.NDArray[Any]:
     with file.open("rb") as opened:
         head = opened.read(8)
         head += opened.read(safetensors.header_bytes(head) - len(head))
-        layout = safetensors.read_tensor(head, file.stat().st_size, tensor, label, where).layout
-        assert layout.dtype is not None and layout.shape is not None
-        opened.seek(layout.offset)
-        return np.frombuffer(opened.read(layout.nbytes), layout.dtype.name).reshape(layout.shape)
+        return _data(opened, safetensors.read_tensor(head, file.stat().st_size, tensor, label, where).layout)
+
+
+def _data(opened: IO[bytes], layout: Layout) -> npt.NDArray[Any]:
+    assert layout.dtype is not None and layout.shape is not None
+    opened.seek(layout.offset)
+    return np.frombuffer(opened.read(layout.nbytes), layout.dtype.name).reshape(layout.shape)

@@ -10,6 +10,8 @@ from kaas_command import kaas
 from printing_actions import bundle
 from safetensors.numpy import save_file
 
+from kaas.dtypes import DTYPES
+from kaas.formats import npy
 from kaas_cli.main import main
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -137,8 +139,12 @@ def test_the_emulated_device_does_without_cubins_beside_a_source(action: Path, t
         (["-p", "x=[[1]]"], "x", "arguments.x"),
         (["-p", "x=@none.npy"], "there is no file none.npy", "-p x"),
         (["-p", "x=@s3://data/x.npy"], "s3://data/x.npy is in an object store, and @ is for files", "-p x"),
-        (["-p", "x=@text.npy"], "is not a .npy file", "-p x"),
-        (["-p", "x=@objects.npy"], "is not a .npy file", "-p x"),
+        (["-p", "x=@text.npy"], "text.npy is not an .npy file", "-p x"),
+        (["-p", "x=@zip.npy"], "zip.npy is not an .npy file", "-p x"),
+        (["-p", "x=@objects.npy"], "objects.npy holds Python objects", "-p x"),
+        (["-p", "x=@swapped.npy"], "swapped.npy holds big-endian numbers", "-p x"),
+        (["-p", "x=@columns.npy"], "columns.npy is stored in Fortran order", "-p x"),
+        (["-p", "x=@huge.npy"], "huge.npy is cut short: its header promises 4000000000000 bytes", "-p x"),
         (["-p", "x=@ints.npy"], "int64", "arguments.x"),
         (["-p", "x=@odd.raw"], "has 7 bytes, no multiple of the 4 of float32", "arguments.x"),
         (["-p", "x=@w.safetensors"], "name the one that is meant: -p x=@w.safetensors#weight", "-p x"),
@@ -155,6 +161,10 @@ def test_bad_runs(action: Path, tmp_path: Path, words: list[str], said: str, whe
     (tmp_path / "text.npy").write_text("1 2 3")
     np.save(tmp_path / "objects.npy", np.array([{}]), allow_pickle=True)
     np.save(tmp_path / "ints.npy", np.arange(3))
+    np.save(tmp_path / "swapped.npy", np.arange(4, dtype=">f4"))
+    np.save(tmp_path / "columns.npy", np.ones((2, 3), np.float32, order="F"))
+    (tmp_path / "zip.npy").write_bytes(b"PK\3\4")
+    (tmp_path / "huge.npy").write_bytes(npy.make_header(DTYPES["float32"], (10**12,)))
     (tmp_path / "odd.raw").write_bytes(bytes(7))
     save_file({"a": np.ones(3, np.float32)}, tmp_path / "w.safetensors")
     done = kaas("run", action, *words, cwd=tmp_path)

@@ -37,6 +37,13 @@ def saxpy():
     assert outcome.stats["gpu_ms"] > 0
 
 
+def other_orders():
+    one = actions["saxpy"]
+    given = {"x": np.repeat(x, 2)[::2].astype(">f4"), "y": np.ones(24, ">f4"), "a": 3}
+    outcome = run_bundle(one.bundle, one.compiled, given, "emulated")
+    np.testing.assert_array_equal(outcome.outputs["z"], 3 * x + 1)
+
+
 def twice():
     solo = Solo("emulated")
     try:
@@ -101,7 +108,7 @@ globals()[sys.argv[2]]()
 """
 
 
-@pytest.mark.parametrize("part", ["saxpy", "twice", "fault", "wrong", "graphs", "page_locked"])
+@pytest.mark.parametrize("part", ["saxpy", "other_orders", "twice", "fault", "wrong", "graphs", "page_locked"])
 def test_a_process_runs_bundles_and_ends_cleanly(part: str, actions: Actions) -> None:
     for name in ("saxpy", "in_place", "fault", "settle", "branches"):
         assert actions[name].compiled

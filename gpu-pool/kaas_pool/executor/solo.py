@@ -191,7 +191,9 @@ def _contents(bundle: Bundle, binding: Binding, arguments: Mapping[str, Any]) ->
             contents[name] = np.frombuffer(bundle.files[source.path], np.uint8, buffer.nbytes, source.offset)
         elif source is not None:
             given = arguments[name]
-            array = np.frombuffer(given, np.uint8) if isinstance(given, bytes) else np.ascontiguousarray(given)
+            array = np.frombuffer(given, np.uint8) if isinstance(given, bytes) else given
+            # The device's order of bytes, whatever the array's is.
+            array = np.ascontiguousarray(array, array.dtype.newbyteorder("<"))
             contents[name] = array.reshape(-1).view(np.uint8)
     return contents
 
