@@ -1,4 +1,4 @@
-"""Sequences of CPU and kernel actions: the example `cells` as a whole, and what stops in the middle of one."""
+"""Sequences of CPU and kernel actions: the examples `cells` and `heat`, and what stops in the middle of one."""
 
 from __future__ import annotations
 
@@ -20,7 +20,8 @@ from test_proxy_kernels import ECHO, environment
 
 from kaas.errors import ERRORS
 from kaas_cli import composition
-from kaas_cli.openwhisk import OpenWhisk
+from kaas_cli.examples import example_folder, load_script, pack_example
+from kaas_cli.openwhisk import Code, OpenWhisk
 from kaas_cli.output import Failure
 
 #: What loads an input, as against what looks at it.
@@ -66,6 +67,23 @@ def test_the_cells_are_counted(stack: Stack) -> None:
     painted = np.asarray(picture)
     np.testing.assert_array_equal(painted.any(axis=2), stack.photo.labels > 0)
     assert len(np.unique(painted.reshape(-1, 3), axis=0)) == stack.photo.cells + 1
+
+
+def test_the_heat_of_a_plate(stack: Stack) -> None:
+    for name in ("lay_out", "report"):
+        file = example_folder("heat") / f"{name}.py"
+        code = Code("python:3", file.read_bytes(), file)
+        stack.openwhisk.put_action(f"cells/{name}", code, {"folder": "s3://data/heat", "side": 9}, {})
+    bound = {"tolerance": 1e-9, "outputs": "s3://out/heat", "residual": "inline"}
+    composition.create_kernel(stack.openwhisk, "cg", pack_example(example_folder("cg")), bound)
+    stack.openwhisk.put_sequence("solve-heat", ["cells/lay_out", "cg", "cells/report"])
+    result = stack.openwhisk.invoke("solve-heat", {}).result
+    arrays = load_script(example_folder("heat") / "lay_out.py").equations(9)
+    plate = load_script(example_folder("cg") / "reference.py").expected(**arrays)["x"].reshape(9, 9)
+    assert result["hottest"] == pytest.approx(plate.max(), rel=1e-7)
+    assert result["at"] == [*np.unravel_index(plate.argmax(), plate.shape)]
+    assert result["residual"] < 1e-18
+    assert result["rounds"] > 1
 
 
 def test_a_photo_that_is_not_there(stack: Stack) -> None:

@@ -78,6 +78,11 @@ READMES = [
         ["ok: created action count-cells", '"cells": 35', "guest/blur:0.0.1", '"misses":0'],
         marks=pytest.mark.slow,
     ),
+    pytest.param(
+        "examples/heat/README.md",
+        ["ok: created action solve-heat", '"hottest": ', '"rounds": '],
+        marks=pytest.mark.slow,
+    ),
 ]
 
 
