@@ -18,12 +18,12 @@ _GITHUB_COMMANDS = {"error": "error", "warning": "warning", "note": "notice"}
 
 
 def as_text(report: Report, sizes: Mapping[str, Any]) -> str:
-    """One line a finding, the estimate, one line that sums up, and how the sizes are checked too if they were not."""
+    """One line a finding, the estimate, one line that sums up, and without errors how sizes are checked too."""
     lines = [str(finding) for finding in report.findings]
     if report.estimate is not None:
         lines += [*([""] if lines else []), _estimate(report, sizes), ""]
     lines.append(_summary(report))
-    if report.unset:
+    if report.unset and not report.count("error"):
         lines.append(f"sizes are not checked without {options_of(report.unset)}")
     return "\n".join(lines)
 

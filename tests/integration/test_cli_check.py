@@ -169,11 +169,10 @@ def test_only_what_fails_fails(several: Path, capsys: Captured) -> None:
 def test_the_text_has_one_line_a_finding(several: Path) -> None:
     checked = kaas("check", several)
     assert checked.returncode == 1
-    *findings, last, unset = checked.stdout.splitlines()
+    *findings, last = checked.stdout.splitlines()
     assert all(line.startswith(f"{several}/") and line.endswith("]") for line in findings)
     assert findings[3].startswith(f"{several}/bad.cu:5: error: ") or findings[2].startswith(f"{several}/bad.cu:")
     assert last.startswith("several: 8 errors")
-    assert unset == "sizes are not checked without --set n=..."
     # The place of an error is said once.
     assert not [line for line in findings if line.count("bad.cu") > 1]
 
@@ -253,6 +252,8 @@ def test_sizes(capsys: Captured) -> None:
     assert "with n = 1000" in text
     assert "launches       100 " in text
     assert "sizes are not checked" not in text
+    assert main(["check", str(EXAMPLES / "jacobi"), "--device", "emulated"]) == 0
+    assert capsys.readouterr().out.endswith("\nsizes are not checked without --set n=...\n")
 
 
 def test_what_sizes_make_wrong(several: Path, capsys: Captured) -> None:
