@@ -8,6 +8,7 @@ from typing import IO, Any
 import numpy as np
 import numpy.typing as npt
 
+from kaas.dtypes import find_dtype
 from kaas.formats import Layout, format_of, npy, safetensors
 from kaas.references import split_tensor
 from kaas_cli.output import Failure
@@ -33,10 +34,9 @@ def load(name: str, path: Path) -> npt.NDArray[Any] | bytes:
 
 def save(file: IO[bytes], path: Path, array: npt.NDArray[Any]) -> None:
     """Write an array as the ending of `path` says: as .npy, or else its bytes, little-endian and in C order."""
-    if is_npy(path):
-        np.save(file, array)
-    else:
-        file.write(array.tobytes())
+    # Not by numpy.save: it asks a file for its position, which a pipe has not.
+    file.write(format_of(path.name).make_header(find_dtype(array.dtype.name, path.name), array.shape))
+    file.write(array.data)
 
 
 def is_npy(path: Path) -> bool:

@@ -44,6 +44,7 @@ Exit status: 0 good, 1 your input, 2 the command line, 3 the platform. `kaas COM
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit status."""
+    _open_closed()
     words = list(sys.argv[1:] if arguments is None else arguments)
     try:
         given = _parse(words)
@@ -63,6 +64,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print_failure(failure)
         return failure.status
     return status
+
+
+def _open_closed() -> None:
+    """Lead nowhere what the caller closed of the standard streams: else the next file opened takes its number."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            descriptor = os.open(os.devnull, os.O_RDWR)
+            os.set_inheritable(descriptor, True)
+            setattr(sys, name, os.fdopen(descriptor, mode))
 
 
 def _parse(words: list[str]) -> argparse.Namespace:

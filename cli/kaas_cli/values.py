@@ -24,7 +24,12 @@ def parse_values(
 
 def parse_files(words: Sequence[str]) -> dict[str, Path]:
     """`z=z.npy`."""
-    return {name: Path(text.removeprefix("@")) for name, text in _pairs(words, "-o", "z=z.npy")}
+    files: dict[str, Path] = {}
+    for name, text in _pairs(words, "-o", "z=z.npy"):
+        if name in files:
+            raise Failure(f"-o {name} is given twice", status=USAGE)
+        files[name] = Path(text.removeprefix("@"))
+    return files
 
 
 def _pairs(words: Sequence[str], option: str, example: str) -> list[tuple[str, str]]:

@@ -2,25 +2,41 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import socket
 
 
-def take(port: int) -> bool:
-    """Whether a port is free and now this process's, as far as other stacks are concerned, for as long as it lives.
+class Claim:
+    """Ports that no other stack takes until this is closed or the process ends."""
+
+    def __init__(self) -> None:
+        self._descriptors: list[int] = []
+
+    def add(self, port: int) -> None:
+        """Claim one more; raises OSError if it is in use or another's."""
+        socket.create_server(("127.0.0.1", port)).close()
+        with socket.socket(socket.AF_UNIX) as name:
+            name.bind(f"\0kaas-port-{port}")
+            self._descriptors.append(name.detach())
+
+    def close(self) -> None:
+        """Let others take them."""
+        while self._descriptors:
+            os.close(self._descriptors.pop())
+
+
+def take(*ports: int) -> Claim | None:
+    """Claim ports that are free, all or none of them; who does not close the claim has them for life.
 
     Between the choice of a port and its use lie seconds, in which it has to look free to the program that it is for.
     So what is taken is a name beside it, in the abstract namespace, which is as wide as that of ports and which the
     kernel cleans up.
     """
-    try:
-        socket.create_server(("127.0.0.1", port)).close()
-    except OSError:
-        return False
-    name = socket.socket(socket.AF_UNIX)
-    try:
-        name.bind(f"\0kaas-port-{port}")
-    except OSError:
-        name.close()
-        return False
-    name.detach()  # Open for life.
-    return True
+    claim = Claim()
+    with contextlib.suppress(OSError):
+        for port in ports:
+            claim.add(port)
+        return claim
+    claim.close()
+    return None

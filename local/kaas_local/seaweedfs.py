@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import random
@@ -11,7 +12,7 @@ import subprocess
 import sysconfig
 import time
 from collections.abc import Sequence
-from dataclasses import astuple, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 from kaas_local.lifeline import tied
-from kaas_local.ports import take
+from kaas_local.ports import Claim, take
 
 #: gRPC ports are the HTTP ports plus this.
 _GRPC = 10_000
@@ -56,29 +57,49 @@ class Ports:
     volume: int
     filer: int
     admin: int
+    claims: tuple[Claim, ...] = field(default=(), repr=False, compare=False)
 
     @staticmethod
     def choose(preferred_s3: int | None = None) -> Ports:
-        """Ports that no other stack takes: the preferred one or the next free for S3, any for the rest."""
-        s3 = _take(range(preferred_s3, _HIGHEST + 1) if preferred_s3 is not None else _anywhere())
-        return Ports(s3, *(_take(_anywhere()) for _ in range(4)))
+        """Ports that no other stack takes: the preferred one or the next free for S3, any for the rest.
+
+        They are this process's until `close`, or for life. Raises SeaweedFSError.
+        """
+        with contextlib.ExitStack() as unused:
+            taken = []
+            for candidates in (
+                range(preferred_s3, _HIGHEST + 1) if preferred_s3 is not None else _anywhere(),
+                *(_anywhere() for _ in range(4)),
+            ):
+                taken.append(_take(candidates))
+                unused.callback(taken[-1][1].close)
+            unused.pop_all()
+        s3, master, volume, filer, admin = (port for port, _ in taken)
+        return Ports(s3, master, volume, filer, admin, tuple(claim for _, claim in taken))
+
+    def close(self) -> None:
+        """Let other stacks take them; harmless when it has been done."""
+        for claim in self.claims:
+            claim.close()
 
 
 def _anywhere() -> Sequence[int]:
     return random.sample(range(_LOWEST, _HIGHEST + 1), 1000)
 
 
-def _take(candidates: Sequence[int]) -> int:
-    """The first candidate that is free with its gRPC port."""
+def _take(candidates: Sequence[int]) -> tuple[int, Claim]:
+    """The first candidate that is free with its gRPC port, and the claim to both."""
     for port in candidates:
-        if take(port) and take(port + _GRPC):
-            return port
+        claim = take(port, port + _GRPC)
+        if claim is not None:
+            return port, claim
     raise SeaweedFSError(f"no free port between {candidates[0]} and {candidates[-1]}")
 
 
 class SeaweedFS:
     """A store in one directory: `data/` (survives a kill), `s3.json` (the identities, 0600) and `log`.
 
+    The ports stay the caller's, since a store that ended starts again at them: who needs them no more closes them.
     The process is in a session of its own. It outlives this one unless `stop` is called or it `dies_with_parent`:
     then it is killed when the thread that called `start` ends.
     """
@@ -140,7 +161,7 @@ class SeaweedFS:
             self.process.wait()
 
     def _command(self, data: Path) -> list[str]:
-        s3, master, volume, filer, admin = astuple(self.ports)
+        ports = self.ports
         return [
             str(_executable()),
             "mini",
@@ -148,11 +169,11 @@ class SeaweedFS:
             "-ip.bind=127.0.0.1",
             f"-dir={data}",
             f"-s3.config={self.directory / 's3.json'}",
-            f"-s3.port={s3}",
-            f"-master.port={master}",
-            f"-volume.port={volume}",
-            f"-filer.port={filer}",
-            f"-admin.port={admin}",
+            f"-s3.port={ports.s3}",
+            f"-master.port={ports.master}",
+            f"-volume.port={ports.volume}",
+            f"-filer.port={ports.filer}",
+            f"-admin.port={ports.admin}",
             "-disableHttp",  # else filer and master answer without authentication
             "-master.telemetry=false",
             "-webdav=false",

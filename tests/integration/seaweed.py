@@ -78,3 +78,4 @@ def running_s3_server(directory: Path) -> Iterator[S3Server]:
         yield server
     finally:
         process.kill()
+        process.ports.close()

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import io
+import os
+import subprocess
 from pathlib import Path
 
 import numpy as np
 import pytest
-from kaas_command import kaas
+from kaas_command import clean_environment, command, kaas
 from printing_actions import bundle
 from safetensors.numpy import save_file
 
@@ -75,6 +78,45 @@ def test_run(action: Path, tmp_path: Path) -> None:
     np.testing.assert_allclose(np.load(tmp_path / "z.npy"), 3 * x, rtol=1e-6)
     shown = kaas("run", action, "-p", "x=[1, 2]")
     assert shown.stdout == "z  float32[2]  8 B\n  [0.5 1. ]\n"
+
+
+def test_run_leaves_links_pipes_and_devices_what_they_are(action: Path, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.npy")
+    (tmp_path / "there").mkdir()
+    (tmp_path / "link.npy").symlink_to("there/z.npy")
+    (tmp_path / "null").symlink_to("/dev/null")
+    reader = os.open(tmp_path / "pipe.npy", os.O_RDONLY | os.O_NONBLOCK)
+    for name in ("pipe.npy", "link.npy", "null"):
+        done = kaas("run", action, "-p", "x=[1, 2]", "-o", f"z={name}", "--trace", "null", cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+    with os.fdopen(reader, "rb") as pipe:
+        np.testing.assert_array_equal(np.load(io.BytesIO(pipe.read())), [0.5, 1])
+    assert (tmp_path / "pipe.npy").is_fifo()
+    assert (tmp_path / "link.npy").is_symlink()
+    np.testing.assert_array_equal(np.load(tmp_path / "there" / "z.npy"), [0.5, 1])
+    assert (tmp_path / "null").is_char_device()
+    assert {path.name for path in tmp_path.iterdir()} == {"halve", "pipe.npy", "there", "link.npy", "null"}
+
+
+def test_a_file_that_cannot_be_written_costs_nothing_else(tmp_path: Path) -> None:
+    (tmp_path / "say.zip").write_bytes(bundle("say"))
+    words = ("-p", "x=[7]", "-o", "z=/dev/full", "--trace", "t.json")
+    done = kaas("run", "say.zip", *words, cwd=tmp_path)
+    assert done.returncode == 1
+    assert done.stdout == "z  int32[1]  4 B\nprinted by the kernels:\n  | x[0] is 7 in round 0\n"
+    assert done.stderr.endswith("error: cannot write /dev/full: no space left on device\nwhere: -o z=/dev/full\n")
+    assert (tmp_path / "t.json").stat().st_size > 0
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_closed_streams_lead_nowhere(action: Path, tmp_path: Path, closed: str) -> None:
+    for value, status in (("[1, 2]", 0), ("[[1]]", 1)):
+        words = command("run", action, "-p", f"x={value}", "-o", "z=z.npy")
+        shell = ["sh", "-c", f'exec "$@" {closed}', "sh", *words]
+        done = subprocess.run(shell, cwd=tmp_path, env=clean_environment(), capture_output=True, text=True, check=False)
+        assert done.returncode == status, done.stderr
+        assert "defect" not in done.stderr
+    np.testing.assert_array_equal(np.load(tmp_path / "z.npy"), [0.5, 1])
 
 
 def test_run_knows_the_names_that_the_manifest_renames(action: Path, tmp_path: Path) -> None:
@@ -154,7 +196,13 @@ def test_the_emulated_device_does_without_cubins_beside_a_source(action: Path, t
         (["-p", "x=s3://data/x.npy"], "`kaas run` has none", "-p x"),
         (["-p", "x=[1]", "-p", "scale=much"], "scale", "arguments.scale"),
         (["-p", "x=[1]", "-o", "y=y.npy"], "has no output 'y'", "-o y=y.npy"),
-        (["-p", "x=[1]", "-o", "z=none/z.npy"], "cannot write none/z.npy", "-o"),
+        (["-p", "x=[1]", "-o", "z=none/z.npy"], "there is no folder ", "-o z=none/z.npy"),
+        (["-p", "x=[1]", "-o", "z=."], ". is a folder", "-o z=."),
+        (["-p", "x=[1]", "-o", "z=text.npy/z.npy"], "there is no folder ", "-o z=text.npy/z.npy"),
+        (["-p", "x=[1]", "--trace", "none/t.json"], "there is no folder ", "--trace"),
+        (["-p", "x=[1]", "--trace", "."], ". is a folder", "--trace"),
+        (["-p", "x=[1]", "-o", "z=t.json", "--trace", "./t.json"], "t.json is also the file of -o z=t.json", "--trace"),
+        (["-p", f'x="{"a" * 300}"'], "x", "arguments.x"),
     ],
 )
 def test_bad_runs(action: Path, tmp_path: Path, words: list[str], said: str, where: str) -> None:
@@ -170,8 +218,10 @@ def test_bad_runs(action: Path, tmp_path: Path, words: list[str], said: str, whe
     done = kaas("run", action, *words, cwd=tmp_path)
     assert done.returncode == 1, done.stderr
     assert done.stderr.startswith("error: ")
+    assert "this is a defect" not in done.stderr
     assert said in done.stderr
     assert f"where: {where}" in done.stderr
+    assert done.stdout == ""
 
 
 def test_no_gpu_is_said(action: Path) -> None:
@@ -198,3 +248,4 @@ def test_what_kernels_print_stands_below_the_results(tmp_path: Path) -> None:
     assert failed.returncode == 1
     assert failed.stdout == "printed by the kernels:\n  | before the fault: 7\n"
     assert "error: " in failed.stderr
+    assert "PyCUDA" not in failed.stderr

@@ -74,6 +74,7 @@ def test_a_missing_argument(capsys: Captured) -> None:
         (["run", "nowhere"], CALLER, "there is no file or folder 'nowhere'"),
         (["invoke", "nowhere", "-p", "x=1"], CALLER, "there is no file or folder 'nowhere'"),
         (["run", ".", "-o", "z"], USAGE, "not NAME=VALUE"),
+        (["run", ".", "-o", "z=a.npy", "-o", "z=b.npy"], USAGE, "-o z is given twice"),
         (["env"], CALLER, "nothing runs in"),
         (["cp", "a", "b"], USAGE, "one of the two is a file"),
         (["cp", "s3://a/b", "s3://a/c"], USAGE, "one of the two is a file"),

@@ -113,12 +113,7 @@ def words(value: Any, key: str = "") -> Iterator[str]:
 WORDS = "\n".join(word for tree in TREES for word in words(tree))
 
 
-#: What an example alone is no place for: its README reads the output right after the call. It is for the steps of a
-#: sequence, whose outputs the next kernel action reads.
-ELSEWHERE = {"manifest.ack=device"}
-
-
-@pytest.mark.parametrize("feature", sorted(set(offered(SCHEMA)) - ELSEWHERE))
+@pytest.mark.parametrize("feature", sorted(set(offered(SCHEMA))))
 def test_every_key_and_choice_of_the_schema(feature: str) -> None:
     assert feature in USED, f"no example has {feature}"
 

@@ -16,9 +16,10 @@ the run and is told with its line, thread and distance. Memory that nothing was 
 from __future__ import annotations
 
 import argparse
-import contextlib
+import atexit
 import json
 import os
+import sys
 import textwrap
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -46,7 +47,8 @@ from kaas_cli.devices import (
     target,
     turn_checks_on,
 )
-from kaas_cli.output import Failure, log_lines, note, patience, size
+from kaas_cli.output import Failure, as_failure, log_lines, note, patience, size
+from kaas_cli.places import check_place, file_at, write_file
 from kaas_cli.profile import phases_of, profile_text
 from kaas_cli.sizes import all_by_caller
 from kaas_cli.sources import located, open_bundle, unbuilt
@@ -80,6 +82,7 @@ def run(given: argparse.Namespace) -> int:
     # The emulated device runs sources only, so that cubins beside them are not missed.
     bundle = open_bundle(path, is_built=kind != "emulated")
     _check_outputs(bundle, files)
+    _check_places({**{f"-o {name}={file}": file for name, file in files.items()}, "--trace": given.trace})
     values = parse_values(given.values)
     _check_inputs(bundle.manifest, own_names(bundle.manifest, values))
     arguments = own_names(bundle.manifest, {name: _argument(name, value) for name, value in values.items()})
@@ -93,12 +96,13 @@ def run(given: argparse.Namespace) -> int:
         outcome, printed = _run(kind, bundle, compiled, arguments, profile)
     for one in unbuilt(bundle):
         note(f"{one.path} has still to be made: `kaas build --arch {one.architecture}` does")
+    unwritten: list[Failure] = []
     for name, array in outcome.outputs.items():
-        saved = f"  -> {files[name]}{'' if is_npy(files[name]) else ' (raw)'}" if name in files else ""
+        saved, file = "", files.get(name)
+        if file is not None and _write(file, partial(save, path=file, array=array), f"-o {name}={file}", unwritten):
+            saved = f"  -> {file}{'' if is_npy(file) else ' (raw)'}"
         print(f"{name}  {array.dtype}{list(array.shape)}  {size(array.nbytes)}{saved}")
-        if name in files:
-            _write(files[name], partial(save, path=files[name], array=array), "-o")
-        else:
+        if file is None:
             print(textwrap.indent(np.array2string(array, threshold=20, edgeitems=4), "  "))
     if rounds := outcome.stats.get("rounds"):
         print(f"rounds {', '.join(map(str, rounds))}")
@@ -109,10 +113,12 @@ def run(given: argparse.Namespace) -> int:
             print(f"\n{profile_text(profile, phases, compiled, kind)}")
         if given.trace:
             text = json.dumps(trace(bundle.manifest.name, profile, phases, kind), separators=(",", ":"))
-            _write(given.trace, lambda file: file.write(text.encode()), "--trace")
-            if profile.left_out:
+            written = _write(given.trace, lambda file: file.write(text.encode()), "--trace", unwritten)
+            if written and profile.left_out:
                 note(f"{given.trace} has the first {MOST_SPANS} operations; {profile.left_out} more are left out")
     note(f"on {describe(kind)}")
+    if unwritten:
+        raise unwritten[0]
     return 0
 
 
@@ -124,12 +130,34 @@ def _run(
     profile: Profile | None,
 ) -> tuple[Outcome, Sequence[LogLine]]:
     """The outcome and what the kernels printed, which is shown also if there is no outcome."""
-    with contextlib.closing(Solo(kind)) as solo:
-        try:
-            return solo.run(bundle, compiled, arguments, profile), solo.printed
-        except KaasError:
-            _show_printed(solo.printed)
-            raise
+    solo = Solo(kind)
+    try:
+        return solo.run(bundle, compiled, arguments, profile), solo.printed
+    except KaasError as error:
+        _show_printed(solo.printed)
+        if solo.lost:
+            atexit.register(_leave, solo, as_failure(error).status)
+        raise
+    finally:
+        if not solo.lost:
+            solo.close()
+
+
+def _leave(solo: Solo, status: int) -> None:
+    """End the process while all of `solo` lives: its destructors would call into the lost context, and PyCUDA warns."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)
+
+
+def _write(path: Path, write: Callable[[IO[bytes]], object], where: str, unwritten: list[Failure]) -> bool:
+    """Whether it could be written: one bad file must not cost the others, which the run was for as well."""
+    try:
+        write_file(path, write, where)
+    except Failure as failure:
+        unwritten.append(failure)
+        return False
+    return True
 
 
 def _show_printed(printed: Sequence[LogLine]) -> None:
@@ -151,6 +179,18 @@ def _check_outputs(bundle: Bundle, files: Mapping[str, Path]) -> None:
             raise Failure(
                 "safetensors files are read only", where=where, hint="the ending .npy, or another one for raw data"
             )
+
+
+def _check_places(places: Mapping[str, Path | None]) -> None:
+    """What cannot be written after the run is said before it. Places are by the option that names them."""
+    taken: dict[Path, str] = {}
+    for where, path in places.items():
+        if path is None:
+            continue
+        check_place(path, where)
+        file = file_at(path)
+        if file is not None and taken.setdefault(file, where) != where:
+            raise Failure(f"{path} is also the file of {taken[file]}", where=where)
 
 
 def _check_inputs(manifest: Manifest, values: Mapping[str, Any]) -> None:
@@ -184,13 +224,20 @@ def _check_inputs(manifest: Manifest, values: Mapping[str, Any]) -> None:
 
 
 def _argument(name: str, value: Any) -> Any:
-    if isinstance(value, str) and Path(value).is_file():
+    if isinstance(value, str) and _names_file(value):
         raise Failure(f"{value} is a file", where=f"-p {name}", hint=f"-p {name}=@{value} gives its contents")
     if isinstance(value, Path):
         return load(name, value)
     if isinstance(value, str) and "://" in value:
         raise _needs_store(name, Reference.parse(value, f"-p {name}"))
     return value
+
+
+def _names_file(text: str) -> bool:
+    try:
+        return Path(text).is_file()
+    except OSError:  # Too long for a name.
+        return False
 
 
 def _needs_store(name: str, reference: Reference) -> Failure:
@@ -204,15 +251,3 @@ def _needs_store(name: str, reference: Reference) -> Failure:
     return Failure(
         f"{name} is {reference}, which is in an object store, and `kaas run` has none", where=f"-p {name}", hint=hint
     )
-
-
-def _write(path: Path, write: Callable[[IO[bytes]], object], where: str) -> None:
-    """Whole or not at all."""
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with draft.open("wb") as file:
-            write(file)
-        draft.replace(path)
-    except OSError as error:
-        draft.unlink(missing_ok=True)
-        raise Failure(f"cannot write {path}: {(error.strerror or '').lower()}", where=where) from error

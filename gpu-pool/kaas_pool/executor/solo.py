@@ -54,6 +54,8 @@ class Solo:
         self._runs = 0
         #: What the kernels of the last run printed, also of one that failed.
         self.printed: tuple[LogLine, ...] = ()
+        #: Whether a fault took the context, after which every call to the device fails.
+        self.lost = False
 
     def close(self) -> None:
         """Leave the device; after a lost context nothing but the end of the process does."""
@@ -118,6 +120,7 @@ class Solo:
                 if not self._worker.poll():
                     time.sleep(_PAUSE)  # The device tells by being asked only: a driver has no descriptor to wait on.
         except ContextLost:
+            self.lost = True
             failed = next(frame for frame in self._answers() if frame["type"] == "failed")
             self._note(failed)
             raise KaasError.from_json(failed["error"]) from None
