@@ -56,6 +56,25 @@ def test_branches_and_shared_temporaries_give_the_right_result(pool: PoolProcess
     np.testing.assert_array_equal(get(s3, target), 5 * array + 1)
 
 
+def test_a_const_that_a_kernel_writes_stays_as_it_is(pool: PoolProcess, s3: S3Client, name: str) -> None:
+    manifest = """
+kaas: 1
+name: count
+buffers:
+  w: {io: const, dtype: float32, shape: [n]}
+  z: {io: out, dtype: float32, shape: [n]}
+graph:
+  - {kernel: count, source: count.cu, threads: [n], block: [1], args: [w, z]}
+"""
+    source = 'extern "C" __global__ void count(float *w, float *z) { z[blockIdx.x] = w[blockIdx.x] += 1; }'
+    client = pool.client()
+    digest = client.upload(write_archive({"kaas.yaml": manifest.encode(), "count.cu": source.encode()}))
+    w = put(s3, f"{name}/w.npy", np.ones(4, np.float32))
+    for hits in (0, 1):
+        result = done(client.invoke(digest, {"w": w, "z": "inline"}))
+        assert (result["z"], result["kaas"]["stats"]["device_hits"]) == ([2.0] * 4, hits)
+
+
 @pytest.mark.skipif(importlib.util.find_spec("cuda") is None, reason="the extra 'gpu' is not installed")
 def test_cubins_alone_are_refused_where_the_device_is_emulated(pool: PoolProcess) -> None:
     source = 'extern "C" __global__ void set(float *z) { z[threadIdx.x] = 1; }'
