@@ -132,7 +132,7 @@ def test_nothing_is_promised_that_is_not_kept(small: SmallDiskPool, s3: S3Client
 
     with small.full():
         replies = [call(0)]
-        while replies[-1].status == 202:
+        while replies[-1].status in (200, 202):  # One may end before it is promised.
             replies.append(call(len(replies)))
         refused(replies.pop(), "pool_storage_full", message="the journal cannot be written")
         pid = small.front_pid
