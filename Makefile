@@ -4,6 +4,8 @@ SHELL := /bin/bash
 PYTHON := .venv/bin/python
 PACKAGES := runtime/kaas gpu-pool/kaas_pool cuda-emulator/kaas_emulator action-proxy/kaas_proxy local/kaas_local cli/kaas_cli
 CODE := $(wildcard $(PACKAGES) scripts benchmarks examples) tests/conftest.py
+# Much of a test is waiting for processes that start: one more than there are cores, and each has servers of its own.
+JOBS ?= $(shell echo $$(($$(nproc) < 7 ? $$(nproc) + 1 : 8)))
 TEST_FOLDERS := $(sort $(dir $(wildcard tests/*/*.py)))
 
 .PHONY: help setup demo test test-all test-plugin fuzz lint up down bench gpu-check lock clean
@@ -17,8 +19,8 @@ setup:  ## Make .venv with everything in it, .venv/bin/kaas included (KAAS_PYTHO
 demo: setup  ## Start the whole stack here, run kernel actions from S3 to S3, check them, stop
 	@.venv/bin/kaas demo
 
-test: setup  ## Unit, contract and integration tests
-	$(PYTHON) -m pytest $(ARGS)
+test: setup  ## Unit, contract and integration tests, in several processes (JOBS=0: in one)
+	$(PYTHON) -m pytest -n $(JOBS) --dist loadfile $(ARGS)
 
 test-all: setup  ## Everything, slow and end-to-end tests included
 	$(PYTHON) -m pytest --slow $(wildcard tests/unit tests/contract tests/integration tests/fuzz tests/e2e tests/gpu) $(ARGS)
