@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import errno
+import os
 import sys
 import threading
 from collections.abc import Iterator, Sequence
@@ -47,6 +49,11 @@ def as_failure(error: Exception) -> Failure:
         return Failure(error.message, hint=error.hint, status=PLATFORM)
     if isinstance(error, OSError) and error.filename is not None:
         return Failure(f"{error.filename}: {(error.strerror or str(error)).lower()}")
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        # Of files that a command names it says the name: this is what it prints to, or a scratch file.
+        return Failure(
+            f"cannot write: {os.strerror(error.errno).lower()}", hint="make room where its output goes, or in TMPDIR"
+        )
     return Failure(
         f"{type(error).__name__}: {error}",
         hint="this is a defect of kaas: please report it with the traceback that KAAS_DEBUG=1 shows",

@@ -108,6 +108,15 @@ def test_a_file_that_cannot_be_written_costs_nothing_else(tmp_path: Path) -> Non
     assert (tmp_path / "t.json").stat().st_size > 0
 
 
+def test_what_cannot_be_printed_is_told(tmp_path: Path) -> None:
+    (tmp_path / "say.zip").write_bytes(bundle("say"))
+    words = command("run", tmp_path / "say.zip", "-p", "x=[7]")
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(words, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert done.returncode == 1
+    assert "error: cannot write: no space left on device\n" in done.stderr
+
+
 @pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
 def test_closed_streams_lead_nowhere(action: Path, tmp_path: Path, closed: str) -> None:
     for value, status in (("[1, 2]", 0), ("[[1]]", 1)):
