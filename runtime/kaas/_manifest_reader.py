@@ -28,9 +28,8 @@ MAX_LET = 1024
 _IO = ("in", "out", "inout", "temp", "const")
 _ACTION_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.@ -]{0,127}")
 
-_KEYS = ("kaas", "name", "description", "params", "buffers", "let", "graph", "rename", "freshness", "ack")
+_KEYS = ("kaas", "name", "description", "params", "buffers", "let", "graph", "rename", "freshness", "ack", "events")
 _LATER = {
-    "events": "mapping events to arguments (events)",
     "rights": "choosing whose store rights default references use (rights)",
 }
 _PARAM_KEYS = ("type", "default", "description")
@@ -87,6 +86,7 @@ def read_tree(tree: Node, filename: str) -> Manifest:
         rename=_read_rename(top, params, buffers),
         freshness=_read_freshness(top) or ALWAYS,
         ack=_read_ack(top),
+        event_input=_read_events(top, buffers),
     )
 
 
@@ -234,3 +234,16 @@ def _read_rename(top: Section, params: dict[str, Param], buffers: dict[str, Buff
     section = Section(top.entries["rename"], "rename", top.file, "'rename'")
     plain = {incoming: node.value for incoming, node in section.entries.items()}
     return check_renames(plain, params, buffers, section.invalid)
+
+
+def _read_events(top: Section, buffers: dict[str, Buffer]) -> str | None:
+    if "events" not in top.entries:
+        return None
+    section = Section(top.entries["events"], "events", top.file, "'events'")
+    section.check_keys(("input",))
+    name = section.text("input", example="events: {input: x}")
+    inputs = [buffer.name for buffer in buffers.values() if buffer.io == "in"]
+    if name not in inputs:
+        problem = "an object that an event tells of becomes an input, io: in" if name in buffers else "no such buffer"
+        raise section.invalid("input", f"{name!r}: {problem}", advise(name, inputs, "inputs"))
+    return name

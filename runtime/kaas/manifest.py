@@ -103,7 +103,8 @@ class Manifest:
     `let` keeps the order written, in which each may use those before it. `symbols` are the names that the shapes of
     inputs give a value to. `rename` maps a call's arguments to the buffers and parameters they are meant for;
     `freshness` is that of every reference of which neither its buffer nor the call says more; `ack` holds for calls
-    that do not say.
+    that do not say. `event_input` is the buffer that gets the object which an event tells of, None if events bring
+    arguments alone.
     """
 
     name: str
@@ -117,6 +118,7 @@ class Manifest:
     rename: Mapping[str, str] = field(default_factory=dict)
     freshness: Freshness = ALWAYS
     ack: Ack = "durable"
+    event_input: str | None = None
 
     @staticmethod
     def parse(data: bytes | str, filename: str = FILE_NAME) -> Manifest:

@@ -64,6 +64,7 @@ _BEYOND = (
     *("default", "args[0]", "fill.buffer", "fill.value", "copy.to", "swap"),
     *("block", "block[0]", "block[2]", "threads[1]", "grid[0]", "grid[1]", "shared", "offset", "times", "every"),
     *("reads", "reads[1]", "writes", "graph[6]", "rename.image", "rename.factor", "from", "freshness"),
+    "events.input",
 )
 
 
