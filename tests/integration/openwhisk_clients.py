@@ -1,6 +1,6 @@
-"""OpenWhisk's own clients, unmodified: `wsk`, built from its sources, and the npm package `openwhisk`.
+"""The platforms' own clients, unmodified: `wsk` and `func`, built from their sources, and the npm package `openwhisk`.
 
-Both are made once and kept in the cache folder. Only `--slow` runs make them: that takes minutes, and a network.
+They are made once and kept in the cache folder. Only `--slow` runs make them: that takes minutes, and a network.
 """
 
 from __future__ import annotations
@@ -34,6 +34,17 @@ def wsk_binary(may_build: bool) -> Path:
     if shutil.which("go") is None or shutil.which("git") is None:
         pytest.skip("wsk is built from its sources, and there is no Go or no git here")
     return Path(_made("wsk", [str(ROOT / "scripts" / "build-wsk.sh")]).splitlines()[-1])
+
+
+def func_binary(may_build: bool) -> Path:
+    """The path of Knative's `func`; skips the test where there is none."""
+    for built in cache_directory().glob("func-*/func"):
+        return built
+    if not may_build:
+        pytest.skip("func is not built yet: scripts/build-func.sh does it, or a run with --slow")
+    if shutil.which("go") is None or shutil.which("git") is None:
+        pytest.skip("func is built from its sources, and there is no Go or no git here")
+    return Path(_made("func", [str(ROOT / "scripts" / "build-func.sh")]).splitlines()[-1])
 
 
 def npm_modules(may_install: bool) -> Path:

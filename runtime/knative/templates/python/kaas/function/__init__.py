@@ -1,0 +1,1 @@
+from function.func import new as new
