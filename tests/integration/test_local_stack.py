@@ -141,6 +141,15 @@ def test_a_store_that_is_ready_gives_what_it_has(tmp_path: Path) -> None:
                 assert client.get_object(Bucket=bucket, Key="kept")["Body"].read() == b"kept"
 
 
+def test_a_store_leaves_nothing_in_tmp(tmp_path: Path) -> None:
+    def sockets() -> set[str]:
+        return {path.name for path in Path("/tmp").glob(f"seaweedfs-*{store.process.ports.s3}.sock")}
+
+    with running_s3_server(tmp_path) as store:
+        assert sockets()
+    assert not sockets()
+
+
 def test_a_killed_daemon_takes_all_along_and_blocks_nothing(tmp_path: Path) -> None:
     with running_stack(tmp_path / "state") as (state, first, _):
         credentials = (state.path / "credentials.json").read_bytes()
