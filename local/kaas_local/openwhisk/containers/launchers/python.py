@@ -59,7 +59,7 @@ def _receive(requests: BinaryIO) -> dict[str, Any]:
 def _send(channel: socket, status: int, text: str) -> None:
     for stream in (sys.stdout, sys.stderr):
         stream.flush()
-    body = text.encode(errors="replace")
+    body = text.encode()
     channel.sendall(_HEADER.pack(status, len(body)) + body)
 
 
