@@ -18,6 +18,7 @@ from kaas_local.openwhisk.containers.programs import Program, find_node, program
 from kaas_local.openwhisk.containers.room import NotStartedError, Room
 
 _STOPPING = "the API is stopping"
+_WAIT = "for as long as a call may wait"
 
 _log = logging.getLogger("kaas_local")
 
@@ -135,7 +136,7 @@ class Containers:
             action.idle_end = None
         action.users += 1
         try:
-            await _before(call, action.turns.take(), "its process was busy until the deadline")
+            await _before(call, action.turns.take(), f"its process was busy with other calls {_WAIT}")
             try:
                 return await self._run_in_turn(action, call, timing)
             finally:
@@ -150,7 +151,7 @@ class Containers:
             self._leave(action, action.container)
         container = action.container
         if container is None:
-            await _before(call, action.starting.acquire(), "its process did not start before the deadline")
+            await _before(call, action.starting.acquire(), f"its process was starting {_WAIT}")
             try:
                 container = action.container or await self._start(action, call, timing)
             finally:
@@ -176,7 +177,7 @@ class Containers:
         if self._is_closed:
             raise NotStartedError(_STOPPING)
         limit = self._settings.max_processes
-        await _before(call, self._room.take(), f"the most processes that there may be, {limit}, were busy")
+        await _before(call, self._room.take(), f"the most processes that there may be, {limit}, were busy {_WAIT}")
         container = Container(action.executable, action.program, self._settings.directory)
         self._containers.add(container)
         timing.begins()
