@@ -62,13 +62,16 @@ class _Action:
 
 
 class Containers:
-    """Runs actions, each revision in a process of its own that stays warm; made and used in one event loop."""
+    """Runs actions, each revision in a process of its own that stays warm; made and used in one event loop.
+
+    Whoever invokes another namespace's action has a process of that action that serves nobody else.
+    """
 
     def __init__(self, settings: Settings) -> None:
         """Removes what an earlier one has left in the directory."""
         self._settings = settings
         self._programs = programs(settings.proxy_environment, find_node())
-        self._actions: dict[tuple[str, str, str], _Action] = {}
+        self._actions: dict[tuple[str, str, str, str], _Action] = {}
         self._containers: set[Container] = set()
         self._room = Room(settings.max_processes, self._evict_longest_idle)
         #: Ends that are under way.
@@ -127,7 +130,7 @@ class Containers:
         program = self._programs.get(executable.kind)
         if program is None:
             return answers.failed(f"This machine has nothing that runs actions of kind '{executable.kind}'."), ()
-        key = (executable.namespace, executable.name, executable.revision)
+        key = (executable.namespace, executable.name, executable.revision, call.namespace)
         action = self._actions.get(key)
         if action is None:
             action = self._actions[key] = _Action(executable, program)
@@ -206,7 +209,7 @@ class Containers:
         elif self._room.waiting > len(self._ends):  # Its own next calls wait longer than that; all in their turn.
             self._end_container(action)
 
-    def _rest(self, key: tuple[str, str, str], action: _Action) -> None:
+    def _rest(self, key: tuple[str, str, str, str], action: _Action) -> None:
         """Nobody wants the action for now."""
         if self._actions.get(key) is not action:
             self._end_container(action)
@@ -216,7 +219,7 @@ class Containers:
             loop = asyncio.get_running_loop()
             action.idle_end = loop.call_later(self._settings.idle_s, self._end_idle, key, action)
 
-    def _end_idle(self, key: tuple[str, str, str], action: _Action) -> None:
+    def _end_idle(self, key: tuple[str, str, str, str], action: _Action) -> None:
         self._actions.pop(key, None)
         self._end_container(action)
 
