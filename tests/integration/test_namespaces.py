@@ -166,6 +166,8 @@ def test_actions_and_activations(members: tuple[Member, Member]) -> None:
     # The pool knows the namespace of a key by the API, and an activation by its id.
     assert alice.pool.get(f"/v1/invocations/{invoked.activation_id}").body["state"] == "done"
     assert bob.pool.get(f"/v1/invocations/{invoked.activation_id}").code == "invocation_unknown"
+    vouching = bob.pool.request("GET", f"/v1/invocations/{invoked.activation_id}", headers={"KaaS-Tenant": "alice"})
+    assert vouching.code == "scope_missing"
     digest = alice.pool.upload(Bundle.pack(SAXPY))
     refused(bob.pool.invoke(digest, call), "bundle_unknown")
     assert {row["tenant"] for row in bob.pool.get("/v1/tenants").body["tenants"]} <= {"bob"}
