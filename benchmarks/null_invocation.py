@@ -137,7 +137,7 @@ def running_pool(
     state.mkdir(mode=0o700)
     digest = hashlib.sha256(token.encode()).hexdigest()
     for name, content in (
-        ("tokens.json", [{"sha256": digest, "tenant": TENANT, "scopes": ["invoke", "read"]}]),
+        ("tokens.json", [{"sha256": digest, "tenant": TENANT, "scopes": ["invoke", "read", "vouch"]}]),
         ("stores.json", {"tenants": {TENANT: rights} if rights else {}}),
     ):
         (state / name).touch(0o600)
