@@ -17,7 +17,7 @@ import null_invocation
 
 from kaas.client import basic, bearer, digest_of
 from kaas_local import stack as local
-from kaas_local.credentials import REGION, Credentials
+from kaas_local.credentials import GUEST, REGION, Credentials
 from kaas_local.state import Stack, StateDirectory
 
 
@@ -46,10 +46,11 @@ class Platform:
     """A stack that runs; everything in it belongs to its one tenant, `guest`."""
 
     def __init__(self, stack: Stack, credentials: Credentials) -> None:
-        self._credentials = credentials
+        keys = credentials.namespaces[GUEST]
+        self._store_key = keys.store_key
         self._store_url = stack.store_url
-        self.pool = Server(_port(stack.pool_url), bearer(credentials.token))
-        self.api = Server(_port(stack.api_url), basic(credentials.api_key))
+        self.pool = Server(_port(stack.pool_url), bearer(keys.token))
+        self.api = Server(_port(stack.api_url), basic(keys.api_key))
         self.api_pid = stack.processes["openwhisk"].pid
 
     def store(self) -> Any:
@@ -57,8 +58,8 @@ class Platform:
         return boto3.client(
             "s3",
             endpoint_url=self._store_url,
-            aws_access_key_id=self._credentials.tenant_key.access_key,
-            aws_secret_access_key=self._credentials.tenant_key.secret_key,
+            aws_access_key_id=self._store_key.access_key,
+            aws_secret_access_key=self._store_key.secret_key,
             region_name=REGION,
         )
 
