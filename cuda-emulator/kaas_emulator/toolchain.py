@@ -181,7 +181,10 @@ def compile_image(
         with assembly.open("a") as file:
             file.write(resources.section(found))
         _run([compiler.compiler(), assembly.name, *_link(), "-o", image.name], workdir)
-        return image.read_bytes()
+        content = image.read_bytes()
+        if not resources.are_told(found, content):
+            raise CompileFailed(resources.NOT_AS_WRITTEN)
+        return content
     finally:
         for path in (host_source, assembly, image):
             path.unlink(missing_ok=True)
