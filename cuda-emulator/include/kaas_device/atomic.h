@@ -1,4 +1,5 @@
 // Atomic functions. Blocks run on several processors, so they are the host's atomic instructions, relaxed as CUDA's are.
+// For long as well, which is what uint64_t is here.
 #pragma once
 
 namespace kaas_device {
@@ -45,6 +46,8 @@ static __forceinline__ T atomic_update(T* address, Change change) {
 #define KAAS_ATOMICS(suffix)                                                                                  \
     KAAS_ATOMIC_INTEGER(int, suffix)                                                                          \
     KAAS_ATOMIC_INTEGER(unsigned, suffix)                                                                     \
+    KAAS_ATOMIC_INTEGER(long, suffix)                                                                         \
+    KAAS_ATOMIC_INTEGER(unsigned long, suffix)                                                                \
     KAAS_ATOMIC_INTEGER(long long, suffix)                                                                    \
     KAAS_ATOMIC_INTEGER(unsigned long long, suffix)                                                           \
     KAAS_ATOMIC_FLOAT(float, suffix)                                                                          \
