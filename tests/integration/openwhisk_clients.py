@@ -33,7 +33,7 @@ def wsk_binary(may_build: bool) -> Path:
         pytest.skip("wsk is not built yet: scripts/build-wsk.sh does it, or a run with --slow")
     if shutil.which("go") is None or shutil.which("git") is None:
         pytest.skip("wsk is built from its sources, and there is no Go or no git here")
-    return Path(_made("wsk", [str(ROOT / "scripts" / "build-wsk.sh")]).splitlines()[-1])
+    return Path(made("wsk", [str(ROOT / "scripts" / "build-wsk.sh")]).splitlines()[-1])
 
 
 def npm_modules(may_install: bool) -> Path:
@@ -52,14 +52,14 @@ def npm_modules(may_install: bool) -> Path:
     try:
         for name in ("package.json", "package-lock.json"):
             shutil.copy(NPM / name, draft)
-        _made("the npm package openwhisk", ["npm", "ci", "--no-audit", "--no-fund", f"--prefix={draft}"])
+        made("the npm package openwhisk", ["npm", "ci", "--no-audit", "--no-fund", f"--prefix={draft}"])
         draft.rename(folder)
     finally:
         shutil.rmtree(draft, ignore_errors=True)
     return folder
 
 
-def _made(what: str, command: list[str]) -> str:
+def made(what: str, command: list[str]) -> str:
     """Run a command; its output, or a skipped test that says why."""
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=_BUILD_SECONDS, check=False)
