@@ -18,6 +18,9 @@ from openwhisk_clients import cache_directory, made
 ROOT = Path(__file__).parents[2]
 CHART = ROOT / "helm" / "kaas"
 
+#: Where releases go.
+NAMESPACE = "gpu"
+
 Manifest = dict[str, Any]
 
 #: The least that each choice needs, by name: a test puts some together.
@@ -61,9 +64,9 @@ class Helm:
         """Run `helm WORDS` and wait for its end."""
         return subprocess.run([self.binary, *words], capture_output=True, text=True, timeout=110, check=False)
 
-    def template(self, *settings: str, release: str = "kaas", namespace: str = "gpu") -> list[Manifest]:
+    def template(self, *settings: str, release: str = "kaas") -> list[Manifest]:
         """The manifests of a release with these settings (`key=value`, or `values=FILE`)."""
-        text = _rendered(self, settings, release, namespace)
+        text = _rendered(self, settings, release)
         return [manifest for manifest in yaml.load_all(text, yaml.CSafeLoader) if manifest]
 
     def refusal(self, *settings: str) -> str:
@@ -74,8 +77,8 @@ class Helm:
 
 
 @cache
-def _rendered(helm: Helm, settings: tuple[str, ...], release: str, namespace: str) -> str:
-    done = helm.run("template", release, str(CHART), "--namespace", namespace, *flags(settings))
+def _rendered(helm: Helm, settings: tuple[str, ...], release: str) -> str:
+    done = helm.run("template", release, str(CHART), "--namespace", NAMESPACE, *flags(settings))
     assert done.returncode == 0, done.stderr
     return done.stdout
 
