@@ -201,6 +201,9 @@ def test_a_gpu_is_asked_for_where_the_device_is_one(helm: Helm) -> None:
     ]
     asked = {one["name"]: one["resources"]["limits"].get("nvidia.com/mig-3g.40gb") for one in containers(spec)}
     assert asked == {"mover": None, "pool": 1}
+    # The pool's variable comes from the device plugin.
+    visible = {"name": "NVIDIA_VISIBLE_DEVICES", "value": "void"}
+    assert [visible in one["env"] for one in containers(spec)] == [True, False]
     assert spec["runtimeClassName"] == "nvidia"
     assert spec["nodeSelector"] == {"gpu": "h100"}
     assert "--device=cuda" in spec["containers"][0]["args"]
