@@ -8,6 +8,8 @@ import itertools
 import json
 import os
 import re
+import shutil
+import subprocess
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -285,6 +287,37 @@ def test_openwhisk_gets_the_kind_with_the_charts_image(helm: Helm) -> None:
     assert yaml.safe_load(stock["values.yaml"]) == {"whisk": {"runtimes": "runtimes-kaas.json"}}
 
 
+def test_a_knative_service_says_what_the_adapter_reads(helm: Helm, tmp_path: Path) -> None:
+    digest = f"sha256:{'0' * 64}"
+    one = {"name": "a", "action": "s3://data/a.zip", "digest": digest, "watched": "s3://in/a/", "tokenSecret": "as-own"}
+    other = {"name": "b", "manifest": "kaas: 1\n", "arguments": {"a": 2, "outputs": "s3://out/b"}, "public": True}
+    values = tmp_path / "values.json"
+    values.write_text(json.dumps({"knative": {"enabled": True, "services": [one, other]}}))
+    manifests = helm.template(*choose("gpu", "external"), f"values={values}")
+
+    def told(name: str) -> dict[str, Any]:
+        (container,) = find(manifests, "Service", name)["spec"]["template"]["spec"]["containers"]
+        return {one["name"]: one.get("value", one.get("valueFrom")) for one in container["env"]}
+
+    shared = {"KAAS_POOL_URL": "https://kaas.gpu.svc:7233", "SSL_CERT_FILE": "/etc/kaas/ca/ca.crt"}
+    assert told("kaas-a") == {
+        **shared,
+        "KAAS_TOKEN": {"secretKeyRef": {"name": "as-own", "key": "token"}},
+        "KAAS_ACTION": "s3://data/a.zip",
+        "KAAS_ACTION_DIGEST": digest,
+        "KAAS_WATCHED": "s3://in/a/",
+    }
+    arguments = json.loads(told("kaas-b").pop("KAAS_ARGUMENTS"))
+    assert arguments == other["arguments"]
+    assert told("kaas-b")["KAAS_ACTION"] == "/etc/kaas/action/kaas.yaml"
+    assert find(manifests, "ConfigMap", "kaas-b-action")["data"] == {"kaas.yaml": "kaas: 1\n"}
+    private = {"networking.knative.dev/visibility": "cluster-local"}
+    assert [private.items() <= find(manifests, "Service", f"kaas-{n}")["metadata"]["labels"].items() for n in "ab"] == [
+        True,
+        False,
+    ]
+
+
 def test_the_dashboard_shows_metrics_that_there_are(helm: Helm) -> None:
     data = find(helm.template(*choose("gpu", "external", "extras")), "ConfigMap", "kaas-dashboard")["data"]
     dashboard = json.loads(data["kaas.json"])
@@ -338,3 +371,18 @@ def test_the_chart_renders_as_it_was_last_looked_at(helm: Helm, name: str, names
     if os.environ.get("KAAS_WRITE_GOLDEN"):
         golden.write_text(rendered)
     assert rendered == golden.read_text()
+
+
+@pytest.mark.skipif(shutil.which("jq") is None, reason="no jq here, with which the pages merge manifests")
+def test_the_pages_line_merges_the_kind_into_a_manifest(helm: Helm, tmp_path: Path) -> None:
+    page = (ROOT / "docs" / "deploy" / "openwhisk-stock.md").read_text()
+    (program,) = re.findall(r"jq -s '(.*)' helm/openwhisk/runtimes\.json \.\./kaas-runtimes\.json", page)
+    kind = find(helm.template(*choose("gpu", "external", "stock")), "ConfigMap", "kaas-openwhisk")["data"][
+        "runtimes.json"
+    ]
+    own: dict[str, Any] = {"runtimes": {"python": [{"kind": "python:3"}]}, "blackboxes": [{"name": "dockerskeleton"}]}
+    (tmp_path / "own.json").write_text(json.dumps(own))
+    (tmp_path / "kaas.json").write_text(kind)
+    command = ["jq", "-s", program, tmp_path / "own.json", tmp_path / "kaas.json"]
+    merged = json.loads(subprocess.run(command, check=True, capture_output=True).stdout)
+    assert merged == {**own, "runtimes": {**own["runtimes"], **json.loads(kind)["runtimes"]}}
