@@ -28,8 +28,14 @@ from pathlib import Path
 from helm_chart import NAMESPACE, ROOT, Manifest, containers
 from openwhisk_clients import cache_directory
 
+from kaas_local.seaweedfs import Ports
+
 #: Where an image's entry point is written, by the image.
 DOCKERFILES = {"kaas/action-kaas-v1": ROOT / "runtime" / "openwhisk" / "Dockerfile"}
+
+#: The bundled store's. Whatever address it is given, SeaweedFS takes its port on 127.0.0.1 as well, where another
+#: store may have it, so that it gets another one here.
+_STORE_PORT = 8333
 
 _STOP_SECONDS = 60.0
 _POLL_SECONDS = 0.02
@@ -117,7 +123,8 @@ class Container:
         ports: list[Manifest] = self._spec["ports"]
         if port is None:
             return int(ports[0]["containerPort"])
-        return next(int(one["containerPort"]) for one in ports if port in (one.get("name"), one["containerPort"]))
+        found = next(int(one["containerPort"]) for one in ports if port in (one.get("name"), one["containerPort"]))
+        return self.pod.cluster.ports.s3 if found == _STORE_PORT else found
 
     def _command(self) -> list[str]:
         words = self._spec.get("command")
@@ -232,6 +239,7 @@ class Cluster:
         self.manifests = manifests
         self._secrets = secrets or {}
         self.pods: dict[str, Pod] = {}
+        self.ports = Ports.choose()
         self._services = {
             f"{one['metadata']['name']}.{NAMESPACE}.svc": one["spec"]
             for one in manifests
@@ -254,6 +262,7 @@ class Cluster:
     def __exit__(self, *_: object) -> None:
         for pod in reversed(self.pods.values()):
             pod.stop()
+        self.ports.close()
 
     def start(self, name: str) -> Pod:
         """Start a pod by its name."""
@@ -287,6 +296,7 @@ class Cluster:
     def resolve(self, text: str, here: Mapping[str, str]) -> str:
         """A text with what stands here for its paths and addresses, and with pods' addresses for Services' names."""
         names = {**here, **{service: self._pod_of(spec) for service, spec in self._services.items()}}
+        names[str(_STORE_PORT)] = str(self.ports.s3)
         choices = "|".join(re.escape(name) for name in sorted(names, key=len, reverse=True))
         return re.sub(rf"(?<![\w.-])({choices})(?![\w.-])", lambda found: names[found[1]], text)
 
