@@ -3,7 +3,7 @@
 #
 #   build-helm.sh         into the cache folder, once
 #
-# Needs Go 1.25 or newer. The sources and what they need come through Go's module proxy, as Go is configured here; the
+# Needs Go 1.26 or newer. The sources and what they need come through Go's module proxy, as Go is configured here; the
 # module's own go.sum pins all of it.
 set -euo pipefail
 

@@ -121,9 +121,8 @@ class Container:
 
     def _port(self, port: int | str | None) -> int:
         ports: list[Manifest] = self._spec["ports"]
-        if port is None:
-            return int(ports[0]["containerPort"])
-        found = next(int(one["containerPort"]) for one in ports if port in (one.get("name"), one["containerPort"]))
+        chosen = [one for one in ports if port in (None, one.get("name"), one["containerPort"])]
+        found = int(chosen[0]["containerPort"])
         return self.pod.cluster.ports.s3 if found == _STORE_PORT else found
 
     def _command(self) -> list[str]:
@@ -301,6 +300,9 @@ class Cluster:
         return re.sub(rf"(?<![\w.-])({choices})(?![\w.-])", lambda found: names[found[1]], text)
 
     def _pod_of(self, service: Manifest) -> str:
+        # One that is no manifest's: a name for a pod.
+        if "pod" in service:
+            return self.address(service["pod"])
         for one in self.manifests:
             if "template" not in one.get("spec", {}):
                 continue

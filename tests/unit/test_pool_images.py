@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
 import subprocess
-import tempfile
 from collections.abc import Iterator
 from hashlib import sha256
 from pathlib import Path
@@ -15,6 +13,7 @@ from typing import Any
 
 import pytest
 import yaml
+from compose_home import empty_home, initialise, variables
 from helm_chart import CHART
 from image_files import ROOT, copied, lock_entries, needed
 
@@ -161,25 +160,14 @@ def test_the_store_has_the_charts_options() -> None:
 
 @pytest.fixture
 def home() -> Iterator[Path]:
-    """An empty folder of a user who is not root, since the script refuses root."""
-    with tempfile.TemporaryDirectory(prefix="kaas-compose-") as folder:
-        if os.geteuid() == 0:
-            os.chown(folder, 65534, 65534)
-        yield Path(folder)
-
-
-def initialise(home: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    """Run compose-init.sh as a user who is not root, who may not be able to read this checkout."""
-    someone: dict[str, Any] = {"user": 65534, "group": 65534, "extra_groups": []} if os.geteuid() == 0 else {}
-    script = (POOL / "compose-init.sh").read_text()
-    command = ["bash", "-s", "--", str(home), *words]
-    return subprocess.run(command, input=script, cwd="/", capture_output=True, text=True, check=False, **someone)
+    with empty_home() as folder:
+        yield folder
 
 
 def test_the_folder_has_what_compose_names(home: Path) -> None:
     done = initialise(home)
     assert (done.returncode, done.stdout) == (0, f"{home}/env\n"), done.stderr
-    values = dict(line.split("=", 1) for line in (home / "env").read_text().splitlines())
+    values = variables(home)
     asked = set(re.findall(r"\$\{(KAAS_\w+)", (POOL / "compose.yaml").read_text()))
     assert asked <= values.keys()
     assert values["KAAS_DEVICE"] == "emulated"
