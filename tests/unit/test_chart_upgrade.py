@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 import yaml
-from helm_chart import CHART, NAMESPACE, Helm, Manifest, choose, find, flags, helm_binary
+from helm_chart import CHART, FOR, NAMESPACE, Helm, Manifest, choose, find, flags, helm_binary
 
 _SECRETS = f"/api/v1/namespaces/{NAMESPACE}/secrets/"
 #: What is Helm's in a cluster, and whose.
@@ -107,7 +107,7 @@ def helm(request: pytest.FixtureRequest) -> Helm:
 
 def render(helm: Helm, settings: list[str], *words: str) -> list[Manifest]:
     """What an installation with these settings would send."""
-    done = helm.run("template", "kaas", str(CHART), "--namespace", NAMESPACE, *flags(tuple(settings)), *words)
+    done = helm.run("template", "kaas", str(CHART), *FOR, "--namespace", NAMESPACE, *flags(tuple(settings)), *words)
     assert done.returncode == 0, done.stderr
     return [one for one in yaml.load_all(done.stdout, yaml.CSafeLoader) if one]
 

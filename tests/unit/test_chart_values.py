@@ -10,7 +10,7 @@ from typing import Any
 import jsonschema
 import pytest
 import yaml
-from helm_chart import CHART, ROOT, Helm, choose, containers, helm_binary, leaves, pod_specs
+from helm_chart import CHART, FOR, ROOT, Helm, choose, containers, helm_binary, leaves, pod_specs
 
 from kaas.bundle import Bundle
 from kaas_pool.mover.__main__ import parse_bytes
@@ -182,7 +182,7 @@ def test_the_pages_lines_of_helm_are_rendered(helm: Helm) -> None:
         for line in re.findall(r"^\s*helm (?:install|upgrade --install) \S+ helm/kaas (.*)$", text, re.MULTILINE):
             words = [word.strip("'\"") for word in re.findall(r"'[^']*'|\"[^\"]*\"|\S+", line)]
             words = [str(ROOT / word) if word.startswith("helm/kaas/") else word for word in words]
-            done = helm.run("template", "kaas", str(CHART), *words)
+            done = helm.run("template", "kaas", str(CHART), *FOR, *words)
             assert done.returncode == 0, f"{page}: {line}\n{done.stderr}"
             seen += 1
     assert seen >= 4
