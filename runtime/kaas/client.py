@@ -102,6 +102,20 @@ class PoolClient:
         kind = "application/zip" if content.startswith(b"PK") else "application/yaml"
         return self._json("PUT", f"/v1/bundles/{digest_of(content)}", content, kind, timeout_s=timeout_s)
 
+    def fetch_bundle(
+        self, reference: str, digest: str | None = None, *, timeout_s: float = UPLOAD_SECONDS
+    ) -> dict[str, Any]:
+        """Have the pool take a bundle from the object store, under this tenant's rights; what `put_bundle` returns.
+
+        With `digest`, any other contents are `object_changed`.
+        """
+        body = {"reference": reference} if digest is None else {"reference": reference, "digest": digest}
+        return self._json("POST", "/v1/bundles", json.dumps(body).encode(), timeout_s=timeout_s)
+
+    def bundle(self, digest: str, *, timeout_s: float = UPLOAD_SECONDS) -> dict[str, Any]:
+        """What `put_bundle` returned for a bundle of this tenant, and its `manifest`; raises `bundle_unknown`."""
+        return self._json("GET", f"/v1/bundles/{quote(digest, safe=':')}", timeout_s=timeout_s)
+
     def invoke(
         self,
         bundle: bytes | str,
@@ -176,9 +190,9 @@ class PoolClient:
         body = RefreshRequest(bundle, buffer, reference).to_json()
         return int(self._json("POST", "/v1/cache/refresh", json.dumps(body).encode())["refreshed"])
 
-    def ready(self) -> None:
+    def ready(self, *, timeout_s: float = STATUS_SECONDS) -> None:
         """Return if the pool would serve an invocation now, else raise what it says is missing."""
-        self._json("GET", "/healthz/ready")
+        self._json("GET", "/healthz/ready", timeout_s=timeout_s)
 
     def _invocation(
         self, method: str, path: str, body: bytes | None = None, *, timeout_s: float = STATUS_SECONDS

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from kaas.dtypes import shorten
 from kaas.errors import CallerError, KaasError
-from kaas.references import Reference
+from kaas.references import Reference, whole_reference
 
 State = Literal["accepted", "queued", "running", "done", "failed", "cancelled"]
 
@@ -79,6 +79,29 @@ class InvocationRequest:
         if self.wait_ms is not None:
             body["wait_ms"] = self.wait_ms
         return body
+
+
+@dataclass(frozen=True)
+class BundleRequest:
+    """Body of `POST /v1/bundles`: the object that holds a bundle, and the only digest that it may have, or None."""
+
+    reference: Reference
+    digest: str | None = None
+
+    @staticmethod
+    def from_json(data: object) -> BundleRequest:
+        """Check a decoded body; raises `request_invalid` naming the field, or `reference_invalid`."""
+        fields = _fields(data, {"reference", "digest"})
+        reference = fields.get("reference")
+        if not isinstance(reference, str):
+            raise CallerError("request_invalid", f"reference is {shorten(reference)}, no text", where="reference")
+        digest = check_digest(fields["digest"], "digest") if "digest" in fields else None
+        return BundleRequest(whole_reference(reference, "reference"), digest)
+
+    def to_json(self) -> dict[str, str]:
+        """The body; absent fields are left out."""
+        body = {"reference": str(self.reference)}
+        return body if self.digest is None else {**body, "digest": self.digest}
 
 
 @dataclass(frozen=True)

@@ -166,6 +166,16 @@ def output_reference(text: str, where: str) -> Reference:
     return target
 
 
+def whole_reference(text: str, where: str) -> Reference:
+    """A reference of a whole object, whatever its format; raises `reference_invalid`."""
+    reference = Reference.parse(text, where)
+    if reference.is_range:
+        raise CallerError(
+            "reference_invalid", f"{shorten(text)} names a part of an object, and the whole is meant", where=where
+        )
+    return reference
+
+
 def split_tensor(text: str) -> tuple[str, str | None]:
     """The name of a safetensors file, options included, and of its tensor after `#`; other texts are left whole."""
     path, question, _ = text.partition("?")

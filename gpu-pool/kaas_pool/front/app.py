@@ -20,7 +20,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from kaas.errors import CallerError, KaasError, PlatformError
-from kaas.messages import InvocationRequest, RefreshRequest, check_digest
+from kaas.messages import BundleRequest, InvocationRequest, RefreshRequest, check_digest
 from kaas_pool.front import metrics
 from kaas_pool.front.invocations import going_down
 from kaas_pool.front.journal import Outcome
@@ -49,7 +49,9 @@ def make_router(routes: Routes) -> Starlette:
             Route("/v1/invocations", routes.invoke, methods=["POST"]),
             Route("/v1/invocations/{id}", routes.get, methods=["GET"]),
             Route("/v1/invocations/{id}", routes.cancel, methods=["DELETE"]),
+            Route("/v1/bundles", routes.fetch_bundle, methods=["POST"]),
             Route("/v1/bundles/{digest}", routes.put_bundle, methods=["PUT"]),
+            Route("/v1/bundles/{digest}", routes.get_bundle, methods=["GET"]),
             Route("/v1/devices", routes.devices, methods=["GET"]),
             Route("/v1/cache", routes.cache, methods=["GET"]),
             Route("/v1/cache/purge", routes.purge, methods=["POST"]),
@@ -182,6 +184,19 @@ class Routes:
         digest = check_digest(request.path_params["digest"], "digest")
         data = await read_bundle(request, headers)
         return _json(await self._pool.bundles.put(identity.tenant, digest, data))
+
+    async def fetch_bundle(self, request: Request) -> Response:
+        """POST /v1/bundles"""
+        headers = headers_of(request)
+        identity = await self._identify(headers, "invoke")
+        body = BundleRequest.from_json(await read_json(request, headers))
+        return _json(await self._pool.fetcher.fetch(identity.tenant, body))
+
+    async def get_bundle(self, request: Request) -> Response:
+        """GET /v1/bundles/{digest}"""
+        identity = await self._identify(headers_of(request), "invoke")
+        digest = check_digest(request.path_params["digest"], "digest")
+        return _json(await self._pool.bundles.describe(identity.tenant, digest))
 
     async def devices(self, request: Request) -> Response:
         """GET /v1/devices"""

@@ -139,9 +139,17 @@ class Bundles:
         opened = await self._open(digest, data)
         if (tenant, digest) not in self._known:
             await self._keep(tenant, digest, data)
+        return self._described(opened)
+
+    async def describe(self, tenant: str, digest: str) -> dict[str, Any]:
+        """What `put` answered, and the manifest's text. Raises `bundle_unknown`."""
+        opened = await self.get(tenant, digest)
+        return {**self._described(opened), "manifest": opened.text.decode()}
+
+    def _described(self, opened: OpenedBundle) -> dict[str, Any]:
         compiled = [one for target in self._targets() for one in opened.images.get(target, ())]
         return {
-            "digest": digest,
+            "digest": opened.digest,
             "name": opened.manifest.name,
             "arguments": [*opened.manifest.buffers, *opened.manifest.params],
             "kernels": [kernel for kernels in opened.manifest.kernels.values() for kernel in kernels],

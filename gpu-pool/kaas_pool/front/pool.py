@@ -19,6 +19,7 @@ from kaas_pool.front.controller import Controller
 from kaas_pool.front.devices import Devices
 from kaas_pool.front.dispatch import Dispatcher
 from kaas_pool.front.executors import Executors
+from kaas_pool.front.fetching import BundleFetcher
 from kaas_pool.front.heads import Heads
 from kaas_pool.front.host_room import HostRoom
 from kaas_pool.front.invocations import Invocations
@@ -65,6 +66,7 @@ class Pool:
             self._targets,
             self._first_device.wait,
         )
+        self.fetcher = BundleFetcher(self.mover, self.bundles, config.domains)
         self.outcomes = Outcomes(self.journal)
         room = HostRoom(lambda: self.mover.host_bytes)
         self.writes = Writes(self.mover, self.journal, self.executors, room, self.metrics, self.outcomes.amend)
