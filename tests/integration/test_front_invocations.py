@@ -119,6 +119,27 @@ def test_the_same_id_is_the_same_invocation(front: FrontProcess) -> None:
     assert bob.invoke(bundle, {**VALUES, "a": 3}, id="one").body["state"] == "done", "ids belong to tenants"
 
 
+@pytest.mark.parametrize(
+    ("code", "runs_again"), [("internal", True), ("device_unavailable", True), ("kernel_fault", False)]
+)
+def test_the_platforms_failure_is_no_result(front: FrontProcess, code: str, runs_again: bool) -> None:
+    client = front.client()
+    bundle = client.upload(SAXPY)
+    gate = Gate(front)
+    pending = client.invoking(bundle, VALUES, id="one")
+    gate.wait_for(1)
+    executor, frame = gate.held.pop()
+    executor.fail(frame["inv"], code)
+    assert pending.reply().code == code
+    gate.open()
+    assert client.invoke(bundle, {**VALUES, "a": 9}, id="one").code == "id_conflict"
+    again = client.invoke(bundle, VALUES, id="one").body
+    assert again["state"] == ("done" if runs_again else "failed")
+    assert client.invoke(bundle, VALUES, id="one").body == again
+    told = client.get("/v1/invocations/one").body
+    assert told.items() >= again.items()
+
+
 def test_equal_requests_at_one_moment_are_one_invocation(front: FrontProcess) -> None:
     client = front.client()
     bundle = client.upload(SAXPY)

@@ -111,7 +111,11 @@ class Invocations:
             return _same(await asyncio.shield(first.task), first.fingerprint, fingerprint, request.id)
         ended = self._outcomes.find(tenant, request.id)
         if ended is not None:
-            return _same(ended, ended.fingerprint, fingerprint, request.id)
+            same = _same(ended, ended.fingerprint, fingerprint, request.id)
+            error = (same.answer if isinstance(same, Outcome) else same).error
+            # Whoever delivers an event again has nothing but its id, and what failed here was no fault of the call.
+            if error is None or error.row.blame != "platform":
+                return same
         return await self._admit(key, fingerprint, request)
 
     async def wait(self, ticket: Ticket, seconds: float) -> bool:

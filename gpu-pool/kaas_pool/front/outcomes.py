@@ -54,6 +54,7 @@ class Outcomes:
         key, entry = (life.tenant, life.id), (life, ended, journalled or large)
         self._unwritten.pop(key, None)
         self._recent[key] = entry
+        self._recent.move_to_end(key)  # It may have failed before, and run again.
         if journalled or large:
             self._has_older = True
             written = self._journal.record([_outcome(life, ended)])
