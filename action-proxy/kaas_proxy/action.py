@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,6 +21,8 @@ _MARGIN_MS = 2500
 _MARGIN_PART = 0.1
 #: When this process gives up on the pool, before the deadline.
 _ANSWER_MS = 100
+
+_MORE_TIME = "give the action more time (`-t`) or less work"
 
 #: Keys of a call that are neither buffers nor parameters.
 _CALL_KEYS = frozenset({"ack", "freshness", "kaas", "outputs", "rename", "store"})
@@ -90,7 +92,7 @@ class Action:
             )
         except KaasError as error:
             return Outcome(budget_ms, error=error)
-        return Outcome(budget_ms, invocation=invocation, error=_error_of(invocation))
+        return Outcome(budget_ms, invocation=invocation, error=error_of(invocation, _MORE_TIME))
 
     def _pool(self) -> PoolClient:
         if self._access.url is None:
@@ -131,11 +133,17 @@ class _Loaded:
         manifest = self.bundle.manifest
         names = {*manifest.buffers, *manifest.params}
         bound = {name: _value(text) for name, text in self.environment.items() if name in names}
-        arguments = {**bound, **given}
-        if len(json.dumps(arguments, ensure_ascii=False).encode()) + _FRAME_BYTES <= MAX_REQUEST_BYTES:
-            return arguments
-        # Sequences and triggers pass on whatever they have, up to 1 MB of it.
-        return {name: value for name, value in arguments.items() if name in names or name in _CALL_KEYS}
+        return fitting({**bound, **given}, names)
+
+
+def fitting(arguments: Mapping[str, Any], names: Set[str]) -> Mapping[str, Any]:
+    """The arguments, without those that the action does not know if the request would be over the pool's limit.
+
+    Sequences, triggers and events pass on whatever they have, up to 1 MiB of it.
+    """
+    if len(json.dumps(arguments, ensure_ascii=False).encode()) + _FRAME_BYTES <= MAX_REQUEST_BYTES:
+        return arguments
+    return {name: value for name, value in arguments.items() if name in names or name in _CALL_KEYS}
 
 
 def _value(text: str) -> Any:
@@ -152,7 +160,8 @@ def _time_left_ms(deadline_ms: int | None) -> int:
     return min(left, MAX_BUDGET_MS) if left > 0 else DEFAULT_BUDGET_MS
 
 
-def _error_of(invocation: Invocation) -> KaasError | None:
+def error_of(invocation: Invocation, more_time: str) -> KaasError | None:
+    """What went wrong with an invocation that was waited for; `more_time` is the hint if its time was up."""
     if invocation.error is not None:
         return invocation.error
     if invocation.state == "done" and invocation.result is not None:
@@ -160,7 +169,5 @@ def _error_of(invocation: Invocation) -> KaasError | None:
     if invocation.is_final:
         return PlatformError("internal", f"the pool answered {invocation.state} without a result or an error")
     return CallerError(
-        "budget_exceeded",
-        f"the invocation was still {invocation.state} when its time was up",
-        hint="give the action more time (`-t`) or less work",
+        "budget_exceeded", f"the invocation was still {invocation.state} when its time was up", hint=more_time
     )

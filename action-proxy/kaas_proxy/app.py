@@ -2,29 +2,23 @@
 
 from __future__ import annotations
 
-import json
-import logging
 import os
 import time
 from collections.abc import Mapping
 from typing import Any
 
 import flask
-from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
+from werkzeug.exceptions import HTTPException
 
-from kaas.errors import CallerError, KaasError, PlatformError
+from kaas.errors import CallerError, KaasError
 from kaas_proxy.action import Action, Outcome, PoolAccess
+from kaas_proxy.exchange import as_kaas, json_answer, read_body
 from kaas_proxy.protocol import InitRequest, ProtocolError, RunRequest, SecondInitError
 from kaas_proxy.streams import Streams
 
 #: OpenWhisk's limit on an action's code, and room for what stands around it.
 MAX_CODE_BYTES = 48 << 20
 MAX_BODY_BYTES = MAX_CODE_BYTES + (1 << 20)
-
-#: Of a body over the limit, so much is read and thrown away, so that the sender lives to read the answer.
-_DISCARD_BYTES = 4 * MAX_BODY_BYTES
-
-_log = logging.getLogger("gunicorn.error")
 
 
 def create_app(access: PoolAccess, streams: Streams | None = None) -> flask.Flask:
@@ -41,15 +35,15 @@ def create_app(access: PoolAccess, streams: Streams | None = None) -> flask.Flas
             action.init(InitRequest.from_body(_body()))
         except SecondInitError as error:
             streams.say(error.text)
-            return _answer(error.status, {"error": error.text})
+            return json_answer(error.status, {"error": error.text})
         except ProtocolError as error:
             streams.end_activation(error=error.text)
-            return _answer(error.status, {"error": error.text})
+            return json_answer(error.status, {"error": error.text})
         except Exception as error:
-            failure = _as_kaas(error)
+            failure = as_kaas(error)
             streams.end_activation(error=str(failure))
-            return _answer(failure.row.init or failure.row.pool or 500, {"error": failure.to_json()})
-        return _answer(200, {"ok": True})
+            return json_answer(failure.row.init or failure.row.pool or 500, {"error": failure.to_json()})
+        return json_answer(200, {"ok": True})
 
     @app.post("/run")
     def run() -> flask.Response:
@@ -63,9 +57,9 @@ def create_app(access: PoolAccess, streams: Streams | None = None) -> flask.Flas
             failure = outcome.error
         except ProtocolError as error:
             streams.end_activation(error=error.text)
-            return _answer(error.status, {"error": error.text})
+            return json_answer(error.status, {"error": error.text})
         except Exception as error:
-            failure = _as_kaas(error)
+            failure = as_kaas(error)
         invocation = outcome.invocation if outcome else None
         streams.end_activation(
             invocation.logs if invocation else (),
@@ -73,10 +67,10 @@ def create_app(access: PoolAccess, streams: Streams | None = None) -> flask.Flas
             error=str(failure) if failure else None,
         )
         if failure is not None:
-            return _answer(failure.row.run or 502, {"error": failure.to_json()})
+            return json_answer(failure.row.run or 502, {"error": failure.to_json()})
         assert invocation is not None
         assert invocation.result is not None
-        return _answer(200, invocation.result)
+        return json_answer(200, invocation.result)
 
     @app.errorhandler(HTTPException)
     def http_error(error: HTTPException) -> flask.Response:
@@ -85,38 +79,13 @@ def create_app(access: PoolAccess, streams: Streams | None = None) -> flask.Flas
             f"{flask.request.method} {flask.request.path} is not part of the action interface",
             hint="an action answers POST /init and POST /run",
         )
-        return _answer(failure.row.run or 404, {"error": failure.to_json()})
+        return json_answer(failure.row.run or 404, {"error": failure.to_json()})
 
     return app
 
 
 def _body() -> bytes:
-    request = flask.request
-    request.max_content_length = MAX_BODY_BYTES
-    try:
-        return request.get_data(cache=False)
-    except RequestEntityTooLarge:
-        discarded = 0
-        while discarded < _DISCARD_BYTES and (chunk := request.environ["wsgi.input"].read(1 << 20)):
-            discarded += len(chunk)
-        raise CallerError(
-            "payload_too_large",
-            f"the request is over {MAX_BODY_BYTES} bytes",
-            hint="data belongs into the object store; a bundle holds code",
-        ) from None
-
-
-def _as_kaas(error: Exception) -> KaasError:
-    if isinstance(error, KaasError):
-        return error
-    _log.error("unexpected", exc_info=error)
-    return PlatformError("internal", f"the action proxy failed: {type(error).__name__}: {error}")
-
-
-def _answer(status: int, body: Mapping[str, Any]) -> flask.Response:
-    """JSON with a Content-Length, without which OpenWhisk does not take an answer."""
-    data = json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode(errors="replace")
-    return flask.Response(data, status, mimetype="application/json")
+    return read_body(MAX_BODY_BYTES, "data belongs into the object store; a bundle holds code")
 
 
 def _summary(

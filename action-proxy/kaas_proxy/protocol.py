@@ -7,9 +7,10 @@ import binascii
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, NoReturn
+from typing import Any
 
 from kaas.errors import AuthorError, CallerError
+from kaas_proxy.exchange import decode_json
 
 #: OpenWhisk's own words: its tests and its users compare them.
 NO_CODE = "Missing main/no code to execute."
@@ -102,18 +103,9 @@ class RunRequest:
 
 def _decode(body: bytes) -> Any:
     try:
-        text = body.decode()
-        data = json.loads(text, parse_constant=_refuse_constant)
-        if "\\u" in text:  # What JSON can escape and UTF-8 cannot hold, half a surrogate pair, would fail much later.
-            json.dumps(data, ensure_ascii=False).encode()
-    except (ValueError, RecursionError) as error:
-        reason = "nested too deeply" if isinstance(error, RecursionError) else str(error)
-        raise CallerError("request_invalid", f"the body is not JSON: {reason}") from None
-    return data
-
-
-def _refuse_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is no JSON number; write it as a text")
+        return decode_json(body)
+    except ValueError as error:
+        raise CallerError("request_invalid", f"the body is not JSON: {error}") from None
 
 
 def _object(data: Any) -> dict[str, Any]:

@@ -1,7 +1,8 @@
-"""gunicorn around the application: one worker process, because one process holds one action."""
+"""gunicorn around an application: one worker process, because one process holds one action."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import flask
@@ -9,10 +10,7 @@ from gunicorn.app.base import BaseApplication
 from gunicorn.arbiter import Arbiter
 from gunicorn.errors import HaltServer
 
-from kaas_proxy.action import PoolAccess
-from kaas_proxy.app import create_app
-
-#: Activations at a time: OpenWhisk sends one per container, or as many as `-c` allows; Knative as containerConcurrency.
+#: Activations at a time: OpenWhisk sends one per container, or as many as `-c` allows.
 _THREADS = 64
 
 #: After SIGTERM a run in flight has so long to end.
@@ -22,10 +20,19 @@ _STOP_SECONDS = 30
 class ProxyServer(BaseApplication):  # type: ignore[misc]
     """Serves until SIGTERM; if its worker dies, so does the server."""
 
-    def __init__(self, bind: str, access: PoolAccess) -> None:
-        """`bind` is `host:port` or `fd://N`, a listening socket that was handed down."""
+    def __init__(
+        self,
+        bind: str,
+        make_app: Callable[[], flask.Flask],
+        *,
+        threads: int = _THREADS,
+        stop_seconds: float = _STOP_SECONDS,
+    ) -> None:
+        """`bind` is `host:port` or `fd://N`, a listening socket that was handed down; `make_app` runs in the worker."""
         self._bind = bind
-        self._access = access
+        self._make_app = make_app
+        self._threads = threads
+        self._stop_seconds = stop_seconds
         super().__init__()
 
     def load_config(self) -> None:
@@ -34,9 +41,9 @@ class ProxyServer(BaseApplication):  # type: ignore[misc]
             "bind": self._bind,
             "workers": 1,
             "worker_class": "gthread",
-            "threads": _THREADS,
+            "threads": self._threads,
             "timeout": 0,
-            "graceful_timeout": _STOP_SECONDS,
+            "graceful_timeout": round(self._stop_seconds),
             # The two streams are the action's log: gunicorn speaks there only when something is wrong with it.
             "loglevel": "error",
             "control_socket_disable": True,
@@ -47,7 +54,7 @@ class ProxyServer(BaseApplication):  # type: ignore[misc]
 
     def load(self) -> flask.Flask:
         """Called by gunicorn in the worker."""
-        return create_app(self._access)
+        return self._make_app()
 
 
 def _stop_without_worker(server: Arbiter, worker: object) -> None:

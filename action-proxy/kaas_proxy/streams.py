@@ -26,16 +26,16 @@ class Streams:
         self, logs: Iterable[LogLine] = (), *, summary: Mapping[str, Any] | None = None, error: str | None = None
     ) -> None:
         """Write an activation's log, its summary (one line of JSON on stdout), its error, and both sentinels."""
-        out = _Text()
-        err = _Text()
-        for line in logs:
-            (err if line.stream == "stderr" else out).add(line.line)
-        if error is not None:
-            err.add(f"error: {error}")
-        if summary is not None:
-            out.add(json.dumps(summary, ensure_ascii=False, separators=(",", ":")))
+        out, err = _texts(logs, summary, error)
         out.end()
         err.end()
+        self._write(out, err)
+
+    def end_call(self, logs: Iterable[LogLine], summary: Mapping[str, Any] | None, error: str | None) -> None:
+        """The same where no platform waits for sentinels."""
+        self._write(*_texts(logs, summary, error))
+
+    def _write(self, out: _Text, err: _Text) -> None:
         with self._lock:
             _write(_STDOUT, out)
             _write(_STDERR, err)
@@ -60,6 +60,18 @@ class _Text:
 
     def end(self) -> None:
         self.lines.append(SENTINEL)
+
+
+def _texts(logs: Iterable[LogLine], summary: Mapping[str, Any] | None, error: str | None) -> tuple[_Text, _Text]:
+    out = _Text()
+    err = _Text()
+    for line in logs:
+        (err if line.stream == "stderr" else out).add(line.line)
+    if error is not None:
+        err.add(f"error: {error}")
+    if summary is not None:
+        out.add(json.dumps(summary, ensure_ascii=False, separators=(",", ":")))
+    return out, err
 
 
 def _write(descriptor: int, text: _Text) -> None:

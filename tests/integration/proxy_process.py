@@ -17,11 +17,18 @@ SENTINEL = "XXX_THE_END_OF_A_WHISK_ACTIVATION_XXX"
 class ProxyProcess:
     """`python -m kaas_proxy` on a port of its own; use as a context manager.
 
-    The listening socket is made here, so that requests wait for the server and nobody has to.
+    The listening socket is made here, so that requests wait for the server and nobody has to. Several processes may
+    share a `listener`.
     """
 
-    def __init__(self, directory: Path, environment: dict[str, str], arguments: tuple[str, ...] = ()) -> None:
-        self._listener = socket.create_server(("127.0.0.1", 0))
+    def __init__(
+        self,
+        directory: Path,
+        environment: dict[str, str],
+        arguments: tuple[str, ...] = (),
+        listener: socket.socket | None = None,
+    ) -> None:
+        self._listener = listener.dup() if listener is not None else socket.create_server(("127.0.0.1", 0))
         self.port: int = self._listener.getsockname()[1]
         self._out, self._err = directory / "stdout", directory / "stderr"
         self._seen = (0, 0)

@@ -44,7 +44,7 @@ class ScriptedPool:
 
             def handle_any(self) -> None:
                 data = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-                is_upload = self.path.startswith("/v1/bundles/")
+                is_upload = self.command == "PUT" and self.path.startswith("/v1/bundles/")
                 body = json.loads(data) if data and not is_upload else None
                 request = Request(self.command, self.path, self.headers.get("Authorization"), body)
                 pool.requests.append(request)

@@ -1,0 +1,65 @@
+"""Requests' bodies within their limits, and answers as JSON: what both interfaces of the proxy share."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Mapping
+from typing import Any, NoReturn
+
+import flask
+from werkzeug.exceptions import RequestEntityTooLarge
+
+from kaas.errors import CallerError, KaasError, PlatformError
+
+#: Of a body over its limit, so much is read and thrown away, so that the sender lives to read the answer.
+_DISCARD_BYTES = 196 << 20
+
+_log = logging.getLogger("gunicorn.error")
+
+
+def read_body(limit: int, hint: str) -> bytes:
+    """The body of the present request; raises `payload_too_large` with this hint."""
+    request = flask.request
+    request.max_content_length = limit
+    try:
+        return request.get_data(cache=False)
+    except RequestEntityTooLarge:
+        discarded = 0
+        while discarded < _DISCARD_BYTES and (chunk := request.environ["wsgi.input"].read(1 << 20)):
+            discarded += len(chunk)
+        raise CallerError("payload_too_large", f"the request is over {limit} bytes", hint=hint) from None
+
+
+def decode_json(body: bytes) -> Any:
+    """The value of a JSON body; raises ValueError with the reason."""
+    try:
+        text = body.decode()
+        data = json.loads(text, parse_constant=_refuse_constant)
+        if "\\u" in text:  # What JSON can escape and UTF-8 cannot hold, half a surrogate pair, would fail much later.
+            json.dumps(data, ensure_ascii=False).encode()
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+    return data
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is no JSON number; write it as a text")
+
+
+def as_kaas(error: Exception) -> KaasError:
+    """The error as users see it; what nobody foresaw is logged and `internal`."""
+    if isinstance(error, KaasError):
+        return error
+    _log.error("unexpected", exc_info=error)
+    return PlatformError("internal", f"the action proxy failed: {type(error).__name__}: {error}")
+
+
+def encode_json(body: Any) -> bytes:
+    """Compact JSON in UTF-8."""
+    return json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode(errors="replace")
+
+
+def json_answer(status: int, body: Mapping[str, Any]) -> flask.Response:
+    """JSON with a Content-Length, without which OpenWhisk does not take an answer."""
+    return flask.Response(encode_json(body), status, mimetype="application/json")

@@ -1,0 +1,235 @@
+"""A kernel action as a Knative Service: found at start, called with JSON or with events."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from kaas.client import GRACE_SECONDS
+from kaas.dtypes import shorten
+from kaas.errors import CallerError, KaasError, PlatformError
+from kaas.manifest import Manifest
+from kaas.messages import Invocation
+from kaas_proxy.action import error_of, fitting
+from kaas_proxy.cloud_events import CloudEvent
+from kaas_proxy.readiness import Readiness
+from kaas_proxy.settings import Bundled, Known, Settings, Stored
+from kaas_proxy.streams import Streams
+
+#: Calls at a time. Beyond them the answer is `pool_busy`, so that probes and refusals still find a thread.
+MAX_CALLS = 64
+
+RESULT = "dev.kaas.result"
+ERROR = "dev.kaas.error"
+
+#: A look at the pool that takes longer counts as none, in seconds.
+_LOOK_SECONDS = 2.0
+
+_MORE_TIME = "give it more time (KAAS_BUDGET_MS, and the Service's timeoutSeconds) or less work"
+
+
+@dataclass(frozen=True)
+class Served:
+    """The action as it was found: its digest and what it takes."""
+
+    digest: str
+    manifest: Manifest
+
+
+class Service:
+    """One action under one token; safe for use by several threads."""
+
+    def __init__(self, settings: Settings, streams: Streams) -> None:
+        self._settings = settings
+        self._streams = streams
+        self._client = settings.connect()
+        self._looking = settings.connect(reconnect_s=0)
+        self._served: Served | None = None
+        self._calls = threading.BoundedSemaphore(MAX_CALLS)
+        self._lock = threading.Lock()
+        #: The ids of the events that are being handled.
+        self._running: set[str] = set()
+        self.readiness = Readiness(self._look, self._tell)
+
+    def call(self, arguments: Mapping[str, Any]) -> Invocation:
+        """Call the action with a JSON payload. Raises KaasError; the invocation has a result."""
+        with self._place():
+            return self._invoke(self._action(), arguments, None)
+
+    def handle(self, event: CloudEvent) -> tuple[Invocation, CloudEvent]:
+        """Call the action with an event's data, once per (source, id), and make the event that answers it.
+
+        Raises KaasError: `event_running` while the same event is being handled here.
+        """
+        with self._place():
+            served = self._action()
+            identifier = self._identifier(served, event)
+            with self._alone(identifier):
+                invocation = self._invoke(served, _payload(event), identifier)
+            return invocation, self._reply(event, identifier, invocation.result)
+
+    def failure(self, event: CloudEvent, error: KaasError) -> CloudEvent:
+        """The event that tells of an error."""
+        served = self._served
+        name = served.manifest.name if served is not None else "action"
+        return CloudEvent(
+            f"{event.id}-error",
+            self._settings.source(name),
+            ERROR,
+            {"error": error.to_json()},
+            event.subject or name,
+            event.trace,
+            event.is_structured,
+        )
+
+    def _reply(self, event: CloudEvent, identifier: str, result: Any) -> CloudEvent:
+        name = self._action().manifest.name
+        # In a chain of actions each answer has another type, or a Trigger would get its own answer back.
+        kind = f"{event.type}.result" if event.type.startswith(RESULT) else RESULT
+        return CloudEvent(
+            identifier,
+            self._settings.source(name),
+            kind,
+            result,
+            event.subject or name,
+            event.trace,
+            event.is_structured,
+        )
+
+    # The action.
+
+    def _action(self) -> Served:
+        if self._served is not None:
+            return self._served
+        problem = self.readiness.problem
+        raise PlatformError(
+            "action_unavailable",
+            f"the Service has no action yet: {problem or 'it has just started'}",
+            hint=None if problem else "try again in a second",
+            retry_after_ms=1000,
+        )
+
+    def _look(self) -> None:
+        """Find the action if it is not found yet, and see whether the pool answers."""
+        if self._served is None:
+            digest = self._known_digest()
+            text = self._looking.bundle(digest)["manifest"]
+            self._served = Served(digest, Manifest.parse(text))
+        self._looking.ready(timeout_s=_LOOK_SECONDS)
+
+    def _known_digest(self) -> str:
+        """The digest of the action, which the pool has from now on."""
+        action = self._settings.action
+        if isinstance(action, Known):
+            return action.digest
+        if isinstance(action, Stored):
+            return str(self._looking.fetch_bundle(str(action.reference), action.digest)["digest"])
+        try:
+            self._looking.bundle(action.bundle.digest)
+        except KaasError as error:
+            if error.code != "bundle_unknown":
+                raise
+            self._looking.put_bundle(action.content)
+        return action.bundle.digest
+
+    def _tell(self, problem: KaasError | None) -> None:
+        if problem is not None:
+            self._streams.end_call((), None, f"not ready: {problem}")
+        elif self._served is not None:
+            self._streams.end_call(
+                (), {"kaas": {"ready": self._served.manifest.name, "digest": self._served.digest}}, None
+            )
+
+    # Calls.
+
+    @contextmanager
+    def _place(self) -> Iterator[None]:
+        if not self._calls.acquire(blocking=False):
+            raise PlatformError(
+                "pool_busy",
+                f"this instance handles {MAX_CALLS} calls already",
+                hint="try again, or let Knative start more instances: containerConcurrency at most 64",
+                retry_after_ms=1000,
+            )
+        try:
+            yield
+        finally:
+            self._calls.release()
+
+    @contextmanager
+    def _alone(self, identifier: str) -> Iterator[None]:
+        with self._lock:
+            if identifier in self._running:
+                raise CallerError(
+                    "event_running",
+                    "the same event is being handled",
+                    hint="delivered again later, it is answered with the same result",
+                    retry_after_ms=1000,
+                )
+            self._running.add(identifier)
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._running.discard(identifier)
+
+    def _invoke(self, served: Served, given: Mapping[str, Any], identifier: str | None) -> Invocation:
+        names = {*served.manifest.buffers, *served.manifest.params}
+        arguments = fitting({**self._settings.arguments, **given}, names)
+        action = self._settings.action
+
+        def invoke() -> Invocation:
+            budget = self._settings.budget_ms
+            return self._client.invoke(
+                served.digest,
+                arguments,
+                content=action.content if isinstance(action, Bundled) else None,
+                id=identifier,
+                budget_ms=budget,
+                timeout_s=budget / 1000 + GRACE_SECONDS,
+            )
+
+        try:
+            invocation = invoke()
+        except KaasError as error:
+            if error.code != "bundle_unknown" or not isinstance(action, Stored):
+                raise
+            # The pool has lost what it knew; what is fetched now must be what this revision has served so far.
+            self._client.fetch_bundle(str(action.reference), served.digest)
+            invocation = invoke()
+        failure = error_of(invocation, _MORE_TIME)
+        if failure is not None:
+            raise CallFailedError(failure, invocation)
+        return invocation
+
+    def _identifier(self, served: Served, event: CloudEvent) -> str:
+        """The idempotency key: another revision, with another bundle or other arguments, makes its own results."""
+        whole = [served.digest, self._settings.arguments, event.source, event.id]
+        return f"event-{hashlib.sha256(json.dumps(whole, sort_keys=True).encode()).hexdigest()[:40]}"
+
+
+class CallFailedError(Exception):
+    """An invocation that was accepted and failed: its error, and its log."""
+
+    def __init__(self, error: KaasError, invocation: Invocation) -> None:
+        super().__init__(str(error))
+        self.error = error
+        self.invocation = invocation
+
+
+def _payload(event: CloudEvent) -> Mapping[str, Any]:
+    if event.data is None:
+        return {}
+    if isinstance(event.data, dict):
+        return event.data
+    raise CallerError(
+        "argument_invalid",
+        f"the event's data are {shorten(event.data)}",
+        where="data",
+        hint='a kernel action takes its buffers and parameters by name: {"x": "s3://bucket/x.npy"}',
+    )

@@ -1,0 +1,157 @@
+"""CloudEvents over HTTP as the proxy reads and writes them, held against the CloudEvents SDK."""
+
+from __future__ import annotations
+
+import base64
+import json
+from typing import Any
+
+import pytest
+from cloudevents.core.bindings.http import HTTPMessage, from_http_event, to_binary_event, to_structured_event
+from cloudevents.core.v1.event import CloudEvent as SdkEvent
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kaas.errors import CallerError
+from kaas_proxy.cloud_events import CloudEvent, read_event
+
+BINARY = {"ce-specversion": "1.0", "ce-id": "1", "ce-source": "/s", "ce-type": "t", "content-type": "application/json"}
+STRUCTURED = {"content-type": "application/cloudevents+json"}
+ENVELOPE = {"specversion": "1.0", "id": "1", "source": "/s", "type": "t"}
+
+#: What an attribute's text may hold: no control characters, no halves of pairs, no noncharacters.
+texts = st.text(st.characters(exclude_categories=["Cc", "Cs", "Cn"]), min_size=1, max_size=20)
+
+
+def read(headers: dict[str, str], body: bytes = b"") -> CloudEvent | None:
+    return read_event(headers.items(), body)
+
+
+def structured(**fields: Any) -> CloudEvent | None:
+    return read(STRUCTURED, json.dumps({**ENVELOPE, **fields}).encode())
+
+
+def refusal(headers: dict[str, str], body: bytes = b"") -> CallerError:
+    with pytest.raises(CallerError) as caught:
+        read(headers, body)
+    return caught.value
+
+
+@pytest.mark.parametrize("mode", [to_binary_event, to_structured_event])
+@given(identifier=texts, source=texts, subject=texts)
+def test_what_the_sdk_writes_is_read(mode: Any, identifier: str, source: str, subject: str) -> None:
+    attributes = {"id": identifier, "source": source, "type": "t", "subject": subject, "traceparent": "00-1-2-03"}
+    message = mode(SdkEvent({**attributes, "unknown7": "x", "datacontenttype": "application/json"}, {"a": [1, None]}))
+    found = read(dict(message.headers), message.body)
+    assert found == CloudEvent(
+        identifier, source, "t", {"a": [1, None]}, subject, {"traceparent": "00-1-2-03"}, mode is to_structured_event
+    )
+
+
+@pytest.mark.parametrize("is_structured", [False, True])
+@given(identifier=texts, source=texts, subject=texts)
+def test_what_is_written_the_sdk_reads(is_structured: bool, identifier: str, source: str, subject: str) -> None:
+    made = CloudEvent(identifier, source, "t", {"z": "ü"}, subject, {"tracestate": "a=b"}, is_structured)
+    headers, body = made.to_http()
+    for value in headers.values():
+        value.encode("ascii")
+    found: Any = from_http_event(HTTPMessage({name.lower(): value for name, value in headers.items()}, body))
+    told = found.get_attributes()
+    assert told.pop("time").utcoffset().total_seconds() == 0
+    expected = {"specversion": "1.0", "id": identifier, "source": source, "type": "t", "subject": subject}
+    assert told == {**expected, "tracestate": "a=b", "datacontenttype": "application/json"}
+    assert found.get_data() == {"z": "ü"}
+
+
+def test_a_request_without_a_word_of_events_is_none() -> None:
+    assert read({"content-type": "application/json", "traceparent": "x", "cex": "y"}, b"{}") is None
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [("a%20b", "a b"), ('"a \\"b\\""', 'a "b"'), ("Ã¼", "ü"), ("%C3%BC", "ü"), ("100%25", "100%")]
+)
+def test_header_values_are_decoded(value: str, text: str) -> None:
+    found = read({**BINARY, "ce-subject": value})
+    assert found is not None
+    assert found.subject == text
+
+
+def test_an_event_may_have_no_data() -> None:
+    found = read({name: value for name, value in BINARY.items() if name != "content-type"})
+    assert found is not None
+    assert found.data is None
+    assert structured() == structured(data=None) == CloudEvent("1", "/s", "t", trace={}, is_structured=True)
+
+
+def test_data_without_a_type_are_json() -> None:
+    for data in ({"x": 1}, [1], "text", 0, False):
+        found = structured(data=data)
+        assert found is not None
+        assert found.data == data
+    found = structured(data_base64=base64.b64encode(b'{"x": 1}').decode())
+    assert found is not None
+    assert found.data == {"x": 1}
+    found = read({**BINARY, "content-type": "application/vnd.x+json; charset=utf-8"}, b'{"x": 1}')
+    assert found is not None
+    assert found.data == {"x": 1}
+
+
+def test_the_events_own_trace_comes_before_the_requests() -> None:
+    headers = {**BINARY, "traceparent": "of the request", "tracestate": "t=1"}
+    found = read(headers)
+    assert found is not None
+    assert found.trace == {"traceparent": "of the request", "tracestate": "t=1"}
+    found = read({**headers, "ce-traceparent": "of the event"})
+    assert found is not None
+    assert found.trace == {"traceparent": "of the event"}
+
+
+@pytest.mark.parametrize("name", ["id", "source", "type", "specversion"])
+def test_what_is_required(name: str) -> None:
+    without = {key: value for key, value in BINARY.items() if key != f"ce-{name}"}
+    for error in (refusal(without), refusal({**BINARY, f"ce-{name}": ""})):
+        assert (error.code, error.where) == ("event_invalid", name)
+    for value in (None, "", 7, ["x"]):
+        error = refusal(STRUCTURED, json.dumps({**ENVELOPE, name: value}).encode())
+        assert (error.code, error.where) == ("event_invalid", name)
+
+
+@pytest.mark.parametrize(
+    ("headers", "body", "message"),
+    [
+        ({"content-type": "application/cloudevents-batch+json"}, b"[]", "batch"),
+        ({"content-type": "application/cloudevents+xml"}, b"<event/>", "application/cloudevents+xml"),
+        ({**BINARY, "ce-specversion": "0.3"}, b"", "0.3"),
+        ({**BINARY, "ce-subject": "\xff"}, b"", "UTF-8"),
+        ({**BINARY, "ce-subject": "%FF"}, b"", "UTF-8"),
+        (BINARY, b"{", "not JSON"),
+        (BINARY, b'{"x": NaN}', "NaN"),
+        (BINARY, b"[" * 100_000, "nested too deeply"),
+        (STRUCTURED, b"", "not JSON"),
+        (STRUCTURED, b"[]", "not a JSON object"),
+        (STRUCTURED, b'{"specversion": "1.0", "id": "1", "source": "/", "type": "t", "subject": 1}', "subject"),
+        (STRUCTURED, b'{"datacontenttype": 1}', "datacontenttype"),
+        (STRUCTURED, b'{"data": 1, "data_base64": "MQ=="}', "both"),
+        (STRUCTURED, b'{"data_base64": "!"}', "base64"),
+        (STRUCTURED, b'{"data_base64": 7}', "base64"),
+        (STRUCTURED, b'{"data_base64": "ew=="}', "not JSON"),
+    ],
+)
+def test_broken_events(headers: dict[str, str], body: bytes, message: str) -> None:
+    error = refusal(headers, body)
+    assert error.code == "event_invalid"
+    assert message in error.message
+
+
+@pytest.mark.parametrize(
+    ("headers", "body"),
+    [
+        ({**BINARY, "content-type": "text/plain"}, b"{}"),
+        ({**BINARY, "content-type": "application/octet-stream"}, b"\0"),
+        (STRUCTURED, json.dumps({**ENVELOPE, "datacontenttype": "text/xml", "data": "<x/>"}).encode()),
+        (STRUCTURED, json.dumps({**ENVELOPE, "datacontenttype": "image/png", "data_base64": "AA=="}).encode()),
+    ],
+)
+def test_data_that_are_no_json_are_the_callers_fault(headers: dict[str, str], body: bytes) -> None:
+    error = refusal(headers, body)
+    assert (error.code, error.where) == ("argument_invalid", "datacontenttype")
