@@ -66,8 +66,7 @@ def test_an_event_from_the_store_to_the_store(
 
 def test_the_same_event_runs_once(service: KnativeService, pool: PoolProcess, s3: S3Client) -> None:
     def runs() -> int:
-        [account] = pool.client().get("/v1/tenants").body["tenants"]
-        return int(account["done"])
+        return sum(account["done"] for account in pool.client().get("/v1/tenants").body["tenants"])
 
     before = runs()
     one = event({"x": [1.0], "y": [4.0]}, id="once")
