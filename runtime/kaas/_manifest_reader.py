@@ -28,8 +28,20 @@ MAX_LET = 1024
 _IO = ("in", "out", "inout", "temp", "const")
 _ACTION_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.@ -]{0,127}")
 
-_KEYS = ("kaas", "name", "description", "params", "buffers", "let", "graph", "rename", "freshness", "ack", "rights")
-_LATER = {"events": "mapping events to arguments (events)"}
+_KEYS = (
+    "kaas",
+    "name",
+    "description",
+    "params",
+    "buffers",
+    "let",
+    "graph",
+    "rename",
+    "freshness",
+    "ack",
+    "events",
+    "rights",
+)
 _PARAM_KEYS = ("type", "default", "description")
 _BUFFER_KEYS = ("io", "dtype", "shape", "zero", "from", "freshness", "description")
 
@@ -43,7 +55,7 @@ def read_tree(tree: Node, filename: str) -> Manifest:
     """Check a manifest's YAML tree."""
     top = Section(tree, "", filename, "the manifest")
     _check_version(top)
-    top.check_keys(_KEYS, _LATER)
+    top.check_keys(_KEYS)
     name = top.text("name", example="name: saxpy")
     if not _ACTION_NAME.fullmatch(name):
         raise top.invalid(
@@ -85,6 +97,7 @@ def read_tree(tree: Node, filename: str) -> Manifest:
         rename=_read_rename(top, params, buffers),
         freshness=_read_freshness(top) or ALWAYS,
         ack=_read_ack(top),
+        event_input=_read_events(top, buffers),
     )
 
 
@@ -250,3 +263,16 @@ def _read_rename(top: Section, params: dict[str, Param], buffers: dict[str, Buff
     section = Section(top.entries["rename"], "rename", top.file, "'rename'")
     plain = {incoming: node.value for incoming, node in section.entries.items()}
     return check_renames(plain, params, buffers, section.invalid)
+
+
+def _read_events(top: Section, buffers: dict[str, Buffer]) -> str | None:
+    if "events" not in top.entries:
+        return None
+    section = Section(top.entries["events"], "events", top.file, "'events'")
+    section.check_keys(("input",))
+    name = section.text("input", example="events: {input: x}")
+    inputs = [buffer.name for buffer in buffers.values() if buffer.io == "in"]
+    if name not in inputs:
+        problem = "an object that an event tells of becomes an input, io: in" if name in buffers else "no such buffer"
+        raise section.invalid("input", f"{name!r}: {problem}", advise(name, inputs, "inputs"))
+    return name

@@ -103,7 +103,8 @@ class Manifest:
     `let` keeps the order written, in which each may use those before it. `symbols` are the names that the shapes of
     inputs give a value to. `rename` maps a call's arguments to the buffers and parameters they are meant for;
     `freshness` is that of every reference of which neither its buffer nor the call says more; `ack` holds for calls
-    that do not say.
+    that do not say. `event_input` is the buffer that gets the object which an event tells of, None if events bring
+    arguments alone.
     """
 
     name: str
@@ -117,13 +118,14 @@ class Manifest:
     rename: Mapping[str, str] = field(default_factory=dict)
     freshness: Freshness = ALWAYS
     ack: Ack = "durable"
+    event_input: str | None = None
 
     @staticmethod
     def parse(data: bytes | str, filename: str = FILE_NAME) -> Manifest:
         """Read and check a manifest.
 
         Raises AuthorError: `manifest_invalid`, `unknown_key`, `name_reserved`, `name_duplicate`, `name_unknown`,
-        `expression_invalid`, `not_supported` or `not_supported_yet`, each with the line.
+        `expression_invalid` or `not_supported`, each with the line.
         """
         from kaas import _manifest_reader  # It builds the classes of this module.
 

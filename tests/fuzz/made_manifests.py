@@ -67,6 +67,8 @@ def trees(draw: st.DrawFn) -> dict[str, Any]:
     if draw(st.integers(0, 4)) == 0:
         wrong = ["max_age=0", "never"] if names.lies else []
         tree["freshness"] = draw(st.sampled_from(["always", "pinned", "max_age=2.5", *wrong]))
+    if draw(st.integers(0, 4)) == 0:
+        tree["events"] = {"input": draw(st.sampled_from([*params, *buffers, "none"] if names.lies else ["b0"]))}
     return tree
 
 

@@ -106,6 +106,7 @@ def test_every_feature() -> None:
     assert [buffer.freshness for buffer in manifest.inputs] == [PINNED, None, None]
     assert manifest.freshness == Freshness("max_age", 2.5)
     assert manifest.rename == {"image": "x", "factor": "a"}
+    assert manifest.event_input == "x"
     names = [kernel.kernel for kernel in manifest.kernel_steps]
     assert names == ["ns::pairs<float, 2>", "step", "_Z3gemPKfPf", "raw"]
     assert manifest.written == {"z", "t", "v"}
@@ -158,6 +159,7 @@ def test_defaults() -> None:
     manifest = Manifest.parse(SAXPY)
     assert manifest.freshness == ALWAYS
     assert manifest.rename == {}
+    assert manifest.event_input is None
     assert manifest.checked_loops == ()
     assert manifest.buffers["x"].freshness is None
     loop = "  - repeat: {times: 1, until: {buffer: z, below: a}, steps: [{fill: {buffer: z, value: 0}}]}\n"
