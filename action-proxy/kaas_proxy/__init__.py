@@ -1,4 +1,4 @@
-"""The action proxy: one kernel action behind OpenWhisk's `/init` and `/run`, run by the GPU pool.
+"""The action proxy: one kernel action, run by the pool, behind OpenWhisk's `/init` and `/run` or as a Knative Service.
 
-docs/openwhisk-proxy.md says what it promises and where it differs from the proxies of other languages.
+docs/openwhisk-proxy.md and docs/deploy/knative.md say what it promises.
 """

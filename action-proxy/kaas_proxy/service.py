@@ -5,11 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 import threading
+import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from kaas.call import Call
 from kaas.client import GRACE_SECONDS
 from kaas.dtypes import shorten
 from kaas.errors import CallerError, KaasError, PlatformError
@@ -17,6 +19,7 @@ from kaas.manifest import Manifest
 from kaas.messages import Invocation
 from kaas_proxy.action import error_of, fitting
 from kaas_proxy.cloud_events import CloudEvent
+from kaas_proxy.notifications import Nothing, read_notification, refuse_loop
 from kaas_proxy.readiness import Readiness
 from kaas_proxy.settings import Bundled, Known, Settings, Stored
 from kaas_proxy.streams import Streams
@@ -56,21 +59,30 @@ class Service:
         self._running: set[str] = set()
         self.readiness = Readiness(self._look, self._tell)
 
-    def call(self, arguments: Mapping[str, Any]) -> Invocation:
-        """Call the action with a JSON payload. Raises KaasError; the invocation has a result."""
-        with self._place():
-            return self._invoke(self._action(), arguments, None)
+    def call(self, payload: Mapping[str, Any]) -> Invocation | Nothing:
+        """Call the action with a JSON payload, which may be a store's notification.
 
-    def handle(self, event: CloudEvent) -> tuple[Invocation, CloudEvent]:
+        Raises KaasError and CallFailedError; an invocation has a result.
+        """
+        with self._place():
+            served = self._action()
+            identifier = uuid.uuid4().hex
+            arguments = self._arguments(served, payload, identifier)
+            return arguments if isinstance(arguments, Nothing) else self._invoke(served, arguments, identifier)
+
+    def handle(self, event: CloudEvent) -> tuple[Invocation, CloudEvent] | Nothing:
         """Call the action with an event's data, once per (source, id), and make the event that answers it.
 
-        Raises KaasError: `event_running` while the same event is being handled here.
+        Raises as `call` does, and `event_running` while the same event is being handled here.
         """
         with self._place():
             served = self._action()
             identifier = self._identifier(served, event)
+            arguments = self._arguments(served, _payload(event), identifier)
+            if isinstance(arguments, Nothing):
+                return arguments
             with self._alone(identifier):
-                invocation = self._invoke(served, _payload(event), identifier)
+                invocation = self._invoke(served, arguments, identifier)
             return invocation, self._reply(event, identifier, invocation.result)
 
     def failure(self, event: CloudEvent, error: KaasError) -> CloudEvent:
@@ -178,9 +190,24 @@ class Service:
             with self._lock:
                 self._running.discard(identifier)
 
-    def _invoke(self, served: Served, given: Mapping[str, Any], identifier: str | None) -> Invocation:
-        names = {*served.manifest.buffers, *served.manifest.params}
-        arguments = fitting({**self._settings.arguments, **given}, names)
+    def _arguments(self, served: Served, payload: Mapping[str, Any], identifier: str) -> Mapping[str, Any] | Nothing:
+        """What the action is called with: what is bound, and over it the payload, or the object it notifies of."""
+        manifest, bound = served.manifest, self._settings.arguments
+        told = read_notification(payload) if manifest.event_input is not None else None
+        if isinstance(told, Nothing):
+            return told
+        if told is None or manifest.event_input is None:
+            return fitting({**bound, **payload}, {*manifest.buffers, *manifest.params})
+        reference = str(told.reference)
+        arguments: dict[str, Any] = {**bound, manifest.event_input: reference}
+        if told.etag is not None:
+            # It saves the look at an object that the pool itself has written; the pool believes no more of it.
+            version = {"ref": reference, "etag": told.etag}
+            arguments["kaas"] = {"outputs": {manifest.event_input: version}}
+        refuse_loop(Call.parse(manifest, arguments, activation_id=identifier), told.reference, self._settings.watched)
+        return arguments
+
+    def _invoke(self, served: Served, arguments: Mapping[str, Any], identifier: str) -> Invocation:
         action = self._settings.action
 
         def invoke() -> Invocation:

@@ -14,6 +14,7 @@ from kaas.errors import CallerError, KaasError
 from kaas.messages import MAX_REQUEST_BYTES, Invocation
 from kaas_proxy.cloud_events import CloudEvent, is_json, read_event
 from kaas_proxy.exchange import as_kaas, decode_json, json_answer, read_body
+from kaas_proxy.notifications import Nothing
 from kaas_proxy.service import CallFailedError, Service
 from kaas_proxy.settings import Settings
 from kaas_proxy.streams import Streams
@@ -76,13 +77,20 @@ class _Exchange:
         body = read_body(MAX_REQUEST_BYTES, "put data into the object store and give references")
         self._event = read_event(headers, body)
         if self._event is None:
-            invocation = self._service.call(_payload(headers.get("Content-Type"), body))
-            self._log(invocation, None)
-            assert invocation.result is not None
-            return json_answer(200, invocation.result)
-        invocation, reply = self._service.handle(self._event)
+            answered = self._service.call(_payload(headers.get("Content-Type"), body))
+            return self._nothing(answered) if isinstance(answered, Nothing) else self._done(answered)
+        handled = self._service.handle(self._event)
+        return self._nothing(handled) if isinstance(handled, Nothing) else self._done(*handled)
+
+    def _done(self, invocation: Invocation, reply: CloudEvent | None = None) -> flask.Response:
         self._log(invocation, None)
-        return _event_answer(200, reply)
+        assert invocation.result is not None
+        return json_answer(200, invocation.result) if reply is None else _event_answer(200, reply)
+
+    def _nothing(self, nothing: Nothing) -> flask.Response:
+        """Handled, and no word in reply: a sender that takes replies would take a body for one."""
+        self._log(None, None, ignored=nothing.reason)
+        return flask.Response(b"", 202)
 
     def fail(self, error: KaasError, invocation: Invocation | None = None) -> flask.Response:
         self._log(invocation, error)
@@ -96,8 +104,8 @@ class _Exchange:
             response.headers["Retry-After"] = str(math.ceil(milliseconds / 1000))
         return response
 
-    def _log(self, invocation: Invocation | None, error: KaasError | None) -> None:
-        summary: dict[str, Any] = {}
+    def _log(self, invocation: Invocation | None, error: KaasError | None, *, ignored: str | None = None) -> None:
+        summary: dict[str, Any] = {} if ignored is None else {"ignored": ignored}
         if self._event is not None:
             event = self._event
             summary["event"] = {"id": event.id, "source": event.source, "type": event.type, **(event.trace or {})}
