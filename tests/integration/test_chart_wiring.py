@@ -16,7 +16,6 @@ from helm_chart import Helm, choose, helm_binary
 from pod_processes import Cluster, Pod, running
 from seaweed import S3Server
 
-import kaas_proxy.__main__
 from kaas.client import PoolClient, bearer, digest_of
 
 pytestmark = pytest.mark.timeout(600)
@@ -83,8 +82,6 @@ def test_the_action_image_answers_openwhisk(trial: Cluster) -> None:
 
 
 def test_a_knative_service_answers(trial: Cluster) -> None:
-    if "KAAS_ACTION" not in Path(str(kaas_proxy.__main__.__file__)).read_text():
-        pytest.skip("the action proxy does not serve Knative yet")
     pod = trial.start("kaas-saxpy")
     pod.wait_until_ready()
     answer = post(f"http://{pod.address}:8080/", ARGUMENTS)
