@@ -44,7 +44,11 @@ class Container:
     @property
     def is_broken(self) -> bool:
         """Whether it must not get another call."""
-        return self._is_broken or (self._process is not None and self._process.has_ended)
+        return (
+            self._is_broken
+            or (self._process is not None and self._process.has_ended)
+            or (self._channel is not None and self._channel.is_broken)
+        )
 
     def give_up(self) -> None:
         """Let it have no other call."""
