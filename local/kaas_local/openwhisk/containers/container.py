@@ -124,7 +124,7 @@ class Container:
     async def _ask(self, reply: Awaitable[Reply], *, in_init: bool) -> Reply | Outcome:
         """The reply, or what its absence comes to; then the process of code has ended."""
         assert self._process is not None
-        self._process.watch(True)
+        self._process.pause(False)
         try:
             answer = await asyncio.wait_for(reply, self._executable.timeout_ms / 1000)
         except asyncio.TimeoutError:
@@ -136,7 +136,7 @@ class Container:
             if in_init and self._program.last_words is not None:
                 self._log.add("stderr", self._program.last_words.encode())
             return answers.failed(self._program.gone_in_init if in_init else self._program.gone_in_run)
-        self._process.watch(False)
+        self._process.pause(self._program.is_code and not in_init)  # A `/run` follows an `/init`.
         return answer
 
     async def _end_code(self) -> None:
