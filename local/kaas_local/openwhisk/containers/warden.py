@@ -18,7 +18,7 @@ import select
 import signal
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 #: Exit statuses.
 COMMAND_ENDED, OWNER_ENDED, MEMORY_EXHAUSTED = 0, 1, 2
@@ -100,7 +100,8 @@ def _watch(child: int, control: int, wake: int, memory_bytes: int) -> int:
             else:
                 stop_at = math.inf
                 if not is_running:
-                    _signal(signal.SIGCONT)
+                    # Also to what has not stopped: a stop may be on its way to it.
+                    _signal(_descendants(os.getpid()), signal.SIGCONT)
                 is_running = True
         if wake in ready:
             os.read(wake, 64)
@@ -125,18 +126,17 @@ def _reap(child: int) -> bool:
 def _stop_all() -> None:
     """Until a look finds nothing that runs: a process can be in the middle of a fork."""
     for _ in range(_MOST_LOOKS):
-        if not _signal(signal.SIGSTOP):
+        running = [pid for pid in _descendants(os.getpid()) if not _stands_still(pid)]
+        if not running:
             return
+        _signal(running, signal.SIGSTOP)
         time.sleep(_KILL_PAUSE_SECONDS)
 
 
-def _signal(number: signal.Signals) -> bool:
-    """Send it to whatever is not standing still, or to whatever is; whether anything is."""
-    pids = [pid for pid in _descendants(os.getpid()) if _stands_still(pid) == (number == signal.SIGCONT)]
+def _signal(pids: Iterable[int], number: signal.Signals) -> None:
     for pid in pids:
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.kill(pid, number)
-    return pids != []
 
 
 def _end_all() -> None:
