@@ -89,7 +89,12 @@ class Reply:
 
     status: int
     headers: dict[str, str]
-    body: bytes
+    parts: list[bytes]
+
+    @property
+    def body(self) -> bytes:
+        """All of it."""
+        return b"".join(self.parts)
 
     @property
     def json(self) -> Any:
@@ -156,14 +161,15 @@ class Api:
         sent: list[dict[str, Any]] = []
 
         async def receive() -> dict[str, Any]:
-            return next(messages, {"type": "http.disconnect"})
+            found = next(messages, None)
+            return found if found is not None else await asyncio.get_running_loop().create_future()
 
         async def send(message: Any) -> None:
             sent.append(message)
 
         await self.app(scope, receive, send)
         found = {name.decode(): value.decode() for name, value in sent[0]["headers"]}
-        return Reply(sent[0]["status"], found, b"".join(message.get("body", b"") for message in sent[1:]))
+        return Reply(sent[0]["status"], found, [message.get("body", b"") for message in sent[1:]])
 
     async def create(self, name: str, **body: Any) -> Reply:
         """PUT an action of guest's; its code is its name where the test gives none."""

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from openwhisk_api import GUEST, OTHER, STEP_MS, Api, expect, run
 
+from kaas_local.openwhisk.activation import Activation
 from kaas_local.openwhisk.containers.model import Answer, Call, Executable
 from kaas_local.openwhisk.limits import MAX_BODY_BYTES, MAX_PAYLOAD_BYTES
 from kaas_local.openwhisk.throttle import Throttle
@@ -251,6 +252,30 @@ def test_lists_of_activations(tmp_path: Path) -> None:
         expect(await api.call("GET", f"{activations}/x"), 400, "Activation id length is 1 but must be 32.")
         foreign = await api.call("GET", f"{activations}/{first['activationId']}", key=OTHER)
         expect(foreign, 404, "The requested resource does not exist.")
+
+    run(tmp_path, script)
+
+
+def test_whole_records_are_read_and_sent_one_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def script(api: Api) -> None:
+        activations = "/namespaces/_/activations"
+        empty = await api.call("GET", activations, query="docs=true")
+        assert (empty.json, empty.headers["content-type"]) == ([], "application/json")
+        await api.create("a")
+        ids = [(await api.invoke("a")).json["activationId"] for _ in range(4)]
+        reply = await api.call("GET", activations, query="docs=true")
+        assert [one["activationId"] for one in reply.json] == ids[::-1]
+        assert max(map(len, reply.parts)) < len(reply.body) / 3
+        found = api.store.activations
+
+        def find_and_forget(*which: Any, **page: Any) -> list[Activation]:
+            listed = found(*which, **page)
+            api.store.prune(listed[0].end, kept=2)
+            return listed
+
+        monkeypatch.setattr(api.store, "activations", find_and_forget)
+        reply = await api.call("GET", activations, query="docs=true")
+        assert [one["activationId"] for one in reply.json] == ids[:1:-1], "others are forgotten since they were listed"
 
     run(tmp_path, script)
 

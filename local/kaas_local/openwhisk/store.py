@@ -234,16 +234,6 @@ class Store:
         )
         return [Activation(**json.loads(record)) for (record,) in rows]
 
-    def whole_activations(self, namespace: str, which: Which, *, skip: int = 0, limit: int = -1) -> list[Ended]:
-        """As `activations`, with results and logs."""
-        condition, values = _condition(namespace, which)
-        rows = self._db.execute(
-            f"SELECT record, result, logs FROM activations WHERE {condition}"  # noqa: S608
-            " ORDER BY start DESC, number DESC LIMIT ? OFFSET ?",
-            (*values, limit, skip),
-        )
-        return [_ended(*row) for row in rows]
-
     def count_activations(self, namespace: str, which: Which) -> int:
         """How many `activations` there are."""
         condition, values = _condition(namespace, which)
