@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import itertools
 import os
 import signal
+import weakref
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -90,6 +92,16 @@ def test_stop_ends_what_is_idle(machine: Machine) -> None:
     machine.wait(machine.containers.stop(other.namespace, other.name))
     assert not is_alive(pids[1])
     assert machine.run(action).init_ms is not None
+
+
+def test_stop_lets_go_of_the_code(machine: Machine) -> None:
+    action = executable(WAIT)
+    kept = weakref.ref(action)
+    machine.run(action)
+    machine.wait(machine.containers.stop(action.namespace, action.name))
+    del action
+    gc.collect()
+    assert kept() is None
 
 
 def test_stop_lets_what_runs_and_what_waits_come_to_its_end(machine: Machine, tmp_path: Path) -> None:

@@ -59,6 +59,12 @@ class _Action:
         self.idle_since = 0.0
         self.idle_end: asyncio.TimerHandle | None = None
 
+    def end_idleness(self) -> None:
+        """Its idleness has come to an end; what would have ended it lets go of it, and of its code."""
+        if self.idle_end is not None:
+            self.idle_end.cancel()
+            self.idle_end = None
+
 
 class Containers:
     """Runs actions, each revision in a process of its own that stays warm; made and used in one event loop."""
@@ -104,6 +110,7 @@ class Containers:
         """The action was deleted or replaced: its process ends, after the calls that it has."""
         for key in [key for key in self._actions if key[:2] == (namespace, name)]:
             action = self._actions.pop(key)
+            action.end_idleness()
             container = action.container
             if container is not None and action.users == 0:
                 self._end_container(action)
@@ -115,8 +122,7 @@ class Containers:
         self._is_closed = True
         self._room.close(_STOPPING)
         for action in self._actions.values():
-            if action.idle_end is not None:
-                action.idle_end.cancel()
+            action.end_idleness()
         for container in list(self._containers):
             self._discard(container)
         while self._ends:
@@ -130,9 +136,7 @@ class Containers:
         action = self._actions.get(key)
         if action is None:
             action = self._actions[key] = _Action(executable, program)
-        if action.idle_end is not None:
-            action.idle_end.cancel()
-            action.idle_end = None
+        action.end_idleness()
         action.users += 1
         try:
             await _before(call, action.turns.take(), "its process was busy until the deadline")
