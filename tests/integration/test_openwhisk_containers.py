@@ -16,6 +16,7 @@ import pytest
 from openwhisk_actions import Machine, call, executable, zipped
 
 from kaas_local.openwhisk.containers import Answer, Executable
+from kaas_local.openwhisk.containers.answers import INTERRUPTED
 from kaas_local.openwhisk.containers.model import DEVELOPER_ERROR, INTERNAL_ERROR, SUCCESS
 
 #: Returns its process's id when a file is there; says that it waits by making another, with the id.
@@ -270,7 +271,9 @@ def test_close_answers_everything(directory: Path, tmp_path: Path, moment: str) 
             await machine.containers.close()
             return list(await asyncio.gather(*running, machine.containers.run(executable(WAIT), call())))
 
-        for answer in machine.wait(go()):
+        begun, *others = machine.wait(go())
+        assert (begun.status, begun.result) == (INTERNAL_ERROR, {"error": INTERRUPTED})
+        for answer in others:
             assert (answer.status, answer.result) == (
                 INTERNAL_ERROR,
                 {"error": "The action was not started: the API is stopping."},

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from kaas_local.openwhisk.activation import INTERRUPTED, Activation, Ended
+from kaas_local.openwhisk.activation import Activation, Ended
+from kaas_local.openwhisk.containers.answers import INTERRUPTED
 from kaas_local.openwhisk.entities import Action, Package, Stamp
 from kaas_local.openwhisk.kinds import Kinds
 from kaas_local.openwhisk.names import Name

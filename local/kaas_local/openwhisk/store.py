@@ -16,7 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, ParamSpec, TypeVar
 
-from kaas_local.openwhisk.activation import INTERRUPTED, Activation, Ended, failure
+from kaas_local.openwhisk.activation import Activation, Ended, failure
+from kaas_local.openwhisk.containers.answers import INTERRUPTED
 from kaas_local.openwhisk.entities import Action, Package
 from kaas_local.openwhisk.names import Name
 from kaas_local.openwhisk.parameters import compact

@@ -17,6 +17,7 @@ NO_CODE = "Missing main/no code to execute."
 MEMORY_EXHAUSTED = "The action exhausted its memory and was aborted."
 GONE_IN_INIT = "The action did not initialize and exited unexpectedly."
 GONE_IN_RUN = "The action did not produce a valid response and exited unexpectedly."
+INTERRUPTED = "The activation was cut off by the end of the local OpenWhisk API."
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,11 @@ def timed_out(timeout_ms: int, *, in_init: bool) -> Outcome:
 def not_started(why: str) -> Outcome:
     """No process was to be had."""
     return failed(f"The action was not started: {why}.", INTERNAL_ERROR)
+
+
+def interrupted() -> Outcome:
+    """The process was killed because the API ends."""
+    return failed(INTERRUPTED, INTERNAL_ERROR)
 
 
 def of_init(reply: Reply) -> Outcome | None:

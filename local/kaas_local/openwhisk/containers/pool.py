@@ -166,7 +166,7 @@ class Containers:
             if outcome.status == DEVELOPER_ERROR:
                 container.give_up()
                 if self._is_closed:
-                    raise NotStartedError(_STOPPING)
+                    outcome = answers.interrupted()
             return outcome, container.log_of(call, outcome)
         except BaseException:
             container.give_up()
@@ -177,8 +177,6 @@ class Containers:
 
     async def _start(self, action: _Action, call: Call, timing: _Timing) -> Container:
         """Give the action a container; raises _InitError."""
-        if self._is_closed:
-            raise NotStartedError(_STOPPING)
         limit = self._settings.max_processes
         await _before(call, self._room.take(), f"the most processes that there may be, {limit}, were busy")
         container = Container(action.executable, action.program, self._settings.directory)
@@ -186,9 +184,9 @@ class Containers:
         timing.begins()
         try:
             outcome = await container.init(call)
-            if self._is_closed:
-                raise NotStartedError(_STOPPING)
             timing.initialized()
+            if self._is_closed:
+                outcome = answers.interrupted()
             if outcome is not None:
                 raise _InitError(outcome, container.log_of(call, outcome))
             action.container = container
