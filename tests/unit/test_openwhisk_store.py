@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -104,6 +105,32 @@ def test_a_refused_write_leaves_everything_as_it_was(store: Store) -> None:
         store.put_action(guest("a"), True, refuse)
     assert store.action(guest("a"), with_code=True) == before
     put_action(store, guest("b"))
+
+
+def test_a_full_disk_is_what_is_said_and_leaves_everything_as_it_was(store: Store) -> None:
+    before = put_action(store, guest("a"))
+    (pages,) = store._db.execute("PRAGMA page_count").fetchone()
+    store._db.execute(f"PRAGMA max_page_count = {pages + 5}")
+    with pytest.raises(sqlite3.OperationalError, match="full"):
+        put_action(store, guest("a"), code="y" * 5_000_000, overwrite=True)
+    assert store.action(guest("a"), with_code=True) == before
+    put_action(store, guest("b"))
+
+
+def test_a_write_that_fails_at_its_very_end_leaves_everything_as_it_was(store: Store) -> None:
+    store._db.executescript(
+        "PRAGMA foreign_keys = ON; CREATE TABLE parents (id INTEGER PRIMARY KEY);"
+        "CREATE TABLE children (id INTEGER REFERENCES parents DEFERRABLE INITIALLY DEFERRED);"
+    )
+
+    def make(old: Package | None) -> Package:
+        store._db.execute("INSERT INTO children VALUES (1)")
+        return Package.put(old, guest("p"), {}, Stamp(1, "1"))
+
+    with pytest.raises(sqlite3.IntegrityError):
+        store.put_package(guest("p"), False, make)
+    assert store.find_package(guest("p")) is None
+    put_package(store, guest("p"))
 
 
 def test_what_is_not_there(store: Store) -> None:

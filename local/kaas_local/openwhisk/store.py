@@ -287,7 +287,12 @@ class _Transaction:
         self._db.execute("BEGIN IMMEDIATE")
 
     def __exit__(self, kind: object, *_: object) -> None:
-        self._db.execute("COMMIT" if kind is None else "ROLLBACK")
+        try:
+            if kind is None:
+                self._db.execute("COMMIT")
+        finally:
+            if self._db.in_transaction:  # SQLite itself takes back what a full disk ends, and keeps a failed COMMIT open.
+                self._db.execute("ROLLBACK")
 
 
 def _condition(namespace: str, which: Which) -> tuple[str, tuple[str | int, ...]]:
