@@ -40,7 +40,15 @@ def put_package(store: Store, name: Name, number: int = 1) -> Package:
     return store.put_package(name, False, lambda old: Package.put(old, name, {}, Stamp(number, str(number))))
 
 
-def activation(number: int, *, action: str = "a", namespace: str = "guest", start: int | None = None) -> Activation:
+def activation(
+    number: int,
+    *,
+    action: str = "a",
+    namespace: str = "guest",
+    start: int | None = None,
+    annotations: dict[str, object] | None = None,
+    cause: str | None = None,
+) -> Activation:
     start = number if start is None else start
     limits = {"timeout": 60_000, "memory": 256, "logs": 10, "concurrency": 1}
     return Activation(
@@ -53,7 +61,8 @@ def activation(number: int, *, action: str = "a", namespace: str = "guest", star
         duration=5,
         status=0,
         size=2,
-        annotations={"path": f"{namespace}/{action}", "limits": limits},
+        annotations={"path": f"{namespace}/{action}", "limits": limits, **(annotations or {})},
+        cause=cause,
     )
 
 
@@ -222,6 +231,21 @@ def test_what_was_running_at_the_end_is_recorded_as_failed(store: Store, path: P
     assert found.result == {"error": INTERRUPTED}
     assert found.logs == []
     again.close()
+
+
+def test_an_interrupted_sequence_has_the_ids_of_what_has_begun(store: Store) -> None:
+    whole = activation(1, action="s", annotations={"kind": "sequence"})
+    inner = activation(3, action="t", annotations={"kind": "sequence"}, cause=whole.activation_id)
+    store.begin(whole)
+    put_activation(store, activation(2, cause=whole.activation_id))
+    store.begin(inner)
+    put_activation(store, activation(4, cause=inner.activation_id))
+    store.begin(activation(5, cause=inner.activation_id))
+    put_activation(store, activation(6))
+    assert store.end_interrupted() == 3
+    logs = {number: store.activation("guest", f"{number:032x}").logs for number in range(1, 7)}
+    expected = {1: [2, 3], 2: [], 3: [4, 5], 4: [], 5: [], 6: []}
+    assert logs == {number: [f"{part:032x}" for part in parts] for number, parts in expected.items()}
 
 
 def test_lists_of_activations(store: Store) -> None:

@@ -201,8 +201,18 @@ class Store:
             self.prune(activation.end)
 
     def end_interrupted(self) -> int:
-        """Make records of what was running when the file was last closed or left; how many there were."""
-        return self._db.execute("UPDATE activations SET ended = 1 WHERE ended = 0").rowcount
+        """Make records of what was running when the file was last closed or left; how many there were.
+
+        Those of sequences name the components that have begun, as they would have at their end.
+        """
+        with _Transaction(self._db):
+            self._db.execute(
+                "UPDATE activations SET logs = (SELECT json_group_array(id) FROM (SELECT id FROM activations AS part"
+                " WHERE part.number > activations.number AND json_extract(part.record, '$.cause') = activations.id"
+                " ORDER BY part.number))"
+                " WHERE ended = 0 AND json_extract(record, '$.annotations.kind') = 'sequence'"
+            )
+            return self._db.execute("UPDATE activations SET ended = 1 WHERE ended = 0").rowcount
 
     def prune(self, now_ms: int, kept: int = KEPT_ACTIVATIONS, kept_bytes: int = KEPT_BYTES) -> None:
         """Forget the oldest records, down to what is kept."""
@@ -291,7 +301,8 @@ class _Transaction:
             if kind is None:
                 self._db.execute("COMMIT")
         finally:
-            if self._db.in_transaction:  # SQLite itself takes back what a full disk ends, and keeps a failed COMMIT open.
+            # SQLite itself takes back what a full disk ends; a COMMIT that fails leaves it open.
+            if self._db.in_transaction:
                 self._db.execute("ROLLBACK")
 
 
