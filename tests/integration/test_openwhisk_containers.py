@@ -19,6 +19,8 @@ from kaas_local.openwhisk.containers import Answer, Executable
 from kaas_local.openwhisk.containers.answers import INTERRUPTED
 from kaas_local.openwhisk.containers.model import DEVELOPER_ERROR, INTERNAL_ERROR, SUCCESS
 
+AS_LONG = "for as long as a call may wait"
+
 #: Returns its process's id when a file is there; says that it waits by making another, with the id.
 WAIT = """\
 import os, time
@@ -140,6 +142,17 @@ def test_one_call_at_a_time_in_the_order_of_coming(machine: Machine, tmp_path: P
     assert answers[4].wait_ms >= answers[0].end_ms - answers[0].start_ms - 1
 
 
+def test_the_time_limit_is_that_of_each_run_and_not_of_the_wait_for_it(machine: Machine) -> None:
+    action = executable("import time\ndef main(args):\n    time.sleep(0.2)\n    return {}\n", timeout_ms=2000)
+
+    async def go() -> list[Answer]:
+        return list(await asyncio.gather(*(machine.containers.run(action, call()) for _ in range(20))))
+
+    answers = machine.wait(go())
+    assert [(answer.status, answer.timed_out) for answer in answers] == [(SUCCESS, False)] * 20
+    assert answers[-1].wait_ms > action.timeout_ms
+
+
 def test_a_call_waits_until_its_deadline_and_no_longer(machine: Machine, tmp_path: Path) -> None:
     gate = tmp_path / "gate"
     action = executable(WAIT)
@@ -154,7 +167,9 @@ def test_a_call_waits_until_its_deadline_and_no_longer(machine: Machine, tmp_pat
     running, late = machine.wait(go())
     assert running.status == SUCCESS
     assert (late.status, late.timed_out, late.init_ms) == (INTERNAL_ERROR, False, None)
-    assert late.result == {"error": "The action was not started: its process was busy until the deadline."}
+    assert late.result == {
+        "error": "The action was not started: its process was busy with other calls for as long as a call may wait."
+    }
     assert late.wait_ms >= 300
     assert machine.run(action).init_ms is None
 
@@ -200,7 +215,7 @@ def test_without_room_a_call_waits_for_what_runs(directory: Path, tmp_path: Path
         first, second, other, late = machine.wait(go())
         assert late.status == INTERNAL_ERROR
         assert late.result == {
-            "error": "The action was not started: the most processes that there may be, 1, were busy."
+            "error": f"The action was not started: the most processes that there may be, 1, were busy {AS_LONG}."
         }
         assert [answer.status for answer in (first, second, other)] == [SUCCESS] * 3
         assert other.start_ms <= second.start_ms, "who came first has the process first, whosever it was"

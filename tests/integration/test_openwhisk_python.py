@@ -66,9 +66,14 @@ def test_a_result_that_json_cannot_hold(machine: Machine) -> None:
     assert any("not JSON serializable" in line for line in lines(answer, "stderr"))
 
 
-def test_a_result_that_utf8_cannot_hold(machine: Machine) -> None:
-    answer = machine.run(executable("def main(args):\n    return {'x': '\\ud800'}\n"))
-    assert (answer.status, answer.result) == (SUCCESS, {"x": "?"})
+@pytest.mark.parametrize(
+    "end", ["return {'x': '\\ud800'}", "return ['\\udfff']", "return {'\\ud800': 1}", "raise ValueError('\\ud800')"]
+)
+def test_a_result_that_utf8_cannot_hold(machine: Machine, end: str) -> None:
+    """As of OpenWhisk's own launcher, whose process ends of it."""
+    answer = machine.run(executable(f"def main(args):\n    {end}\n"))
+    assert (answer.status, answer.result) == (DEVELOPER_ERROR, EXITED)
+    assert "surrogates not allowed" in lines(answer, "stderr")[-2]
 
 
 @pytest.mark.parametrize("way", ["import sys; sys.exit(3)", "import os; os._exit(0)", "import os; os.abort()"])

@@ -218,6 +218,22 @@ def test_packages(wsk: Wsk) -> None:
     assert "HTTP method not allowed" in wsk("package", "refresh", status=149)
 
 
+def test_what_another_has_published(wsk: Wsk) -> None:
+    other = ("--auth", KEYS["other"])
+    wsk("package", "create", "open", "-p", "name", "Pat")
+    wsk("action", "create", "open/x", "hello.py")
+    invoke = ("action", "invoke", "/guest/open/x", "-r", *other)
+    assert "not authorized to access 'guest/open/x'" in wsk(*invoke, status=147)
+    assert wsk("package", "update", "open", "--shared", "yes") == "ok: updated package open\n"
+    assert wsk.json(*invoke) == {"greeting": "Hello Pat"}
+    listed = [line for line in wsk("package", "list", "/guest", *other).splitlines() if line.startswith("/")]
+    assert [line.split() for line in listed] == [["/guest/open", "shared"]]
+    assert "/guest/open/x" in wsk("action", "list", "/guest/open", *other)
+    wsk("action", "create", "mine", "--sequence", "/guest/open/x", *other)
+    assert wsk.json("action", "invoke", "mine", "-r", *other) == {"greeting": "Hello Pat"}
+    assert "not authorized" in wsk("action", "delete", "/guest/open/x", *other, status=147)
+
+
 def test_sequences(wsk: Wsk) -> None:
     (wsk.directory / "loud.py").write_text("def main(args): return {'greeting': args['greeting'].upper()}")
     wsk("action", "create", "loud", "loud.py")

@@ -95,6 +95,7 @@ graph:
     writes: [v]
 rename: {image: x, factor: a}
 freshness: max_age=2.5
+rights: caller
 """
 
 _VALUES = st.one_of(

@@ -114,8 +114,8 @@ WORDS = "\n".join(word for tree in TREES for word in words(tree))
 
 
 #: What an example alone is no place for: its README reads the output right after the call. A sequence has it, as the
-#: argument of a call (examples/cells).
-ELSEWHERE = {"manifest.ack=device"}
+#: argument of a call (examples/cells). And `rights: caller` says what is so without it.
+ELSEWHERE = {"manifest.ack=device", "manifest.rights"}
 
 
 @pytest.mark.parametrize("feature", sorted(set(offered(SCHEMA)) - ELSEWHERE))

@@ -12,6 +12,7 @@ from openwhisk_api import GUEST, OTHER, STEP_MS, Api, expect, run
 
 from kaas_local.openwhisk.activation import Activation
 from kaas_local.openwhisk.containers.model import Answer, Call, Executable
+from kaas_local.openwhisk.invoker import now_ms
 from kaas_local.openwhisk.limits import MAX_BODY_BYTES, MAX_PAYLOAD_BYTES
 from kaas_local.openwhisk.throttle import Throttle
 
@@ -184,6 +185,21 @@ def test_what_an_action_is_given(tmp_path: Path) -> None:
     assert len(call.activation_id) == 32
     assert len(call.transaction_id) == 32
     assert call.api_host == "http://127.0.0.1:3233"
+
+
+def test_how_long_a_call_may_wait_for_its_process(tmp_path: Path) -> None:
+    """As long as OpenWhisk's load balancer waits for its end, in milliseconds, by the action's time limit."""
+    waits = {3_000: 180_000, 60_000: 180_000, 300_000: 660_000}
+
+    async def script(api: Api) -> None:
+        for limit, wait in waits.items():
+            await api.create(f"a{limit}", limits={"timeout": limit})
+            before = now_ms()
+            await api.invoke(f"a{limit}")
+            _, call = api.containers.calls[-1]
+            assert before <= call.deadline_ms - wait <= now_ms()
+
+    run(tmp_path, script)
 
 
 def test_each_change_of_what_a_process_is_started_with_is_a_new_revision(tmp_path: Path) -> None:

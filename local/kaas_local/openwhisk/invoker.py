@@ -134,6 +134,7 @@ class Invoker:
             self._executables.put(target.action.name, executable)
         call = Call(
             value=target.arguments(value),
+            namespace=caller.identity.namespace,
             activation_id=activation.activation_id,
             transaction_id=caller.transaction_id,
             deadline_ms=now_ms() + _patience_ms(target.action.limits.timeout),

@@ -164,12 +164,12 @@ class Store:
         )
         return [Action.from_json(json.loads(document), revision, None) for document, revision in rows]
 
-    def packages(self, namespace: str, *, skip: int = 0, limit: int = -1) -> list[Package]:
+    def packages(self, namespace: str) -> list[Package]:
         """The packages of a namespace, the last written first."""
         rows = self._db.execute(
             "SELECT document, revision FROM entities WHERE collection = 'packages' AND path = ?"
-            " ORDER BY updated DESC, rowid DESC LIMIT ? OFFSET ?",
-            (namespace, limit, skip),
+            " ORDER BY updated DESC, rowid DESC",
+            (namespace,),
         )
         return [Package.from_json(json.loads(document), revision) for document, revision in rows]
 

@@ -149,7 +149,7 @@ def _fields(executable: Executable, call: Call) -> dict[str, str]:
     """What OpenWhisk tells an action of an activation, besides its arguments."""
     deadline = round(time.time() * 1000) + executable.timeout_ms
     fields = {
-        "namespace": executable.namespace,
+        "namespace": call.namespace,
         "action_name": f"/{executable.namespace}/{executable.name}",
         "action_version": executable.version,
         "activation_id": call.activation_id,

@@ -40,6 +40,8 @@ class Call:
 
     #: A list only from the component of a sequence before this one.
     value: dict[str, Any] | list[Any]
+    #: Who invokes: another's than the action's where that is in a published package.
+    namespace: str
     activation_id: str
     transaction_id: str
     deadline_ms: int

@@ -18,6 +18,7 @@ from kaas_local.openwhisk.containers.programs import Program, find_node, program
 from kaas_local.openwhisk.containers.room import NotStartedError, Room
 
 _STOPPING = "the API is stopping"
+_WAIT = "for as long as a call may wait"
 
 _log = logging.getLogger("kaas_local")
 
@@ -67,13 +68,16 @@ class _Action:
 
 
 class Containers:
-    """Runs actions, each revision in a process of its own that stays warm; made and used in one event loop."""
+    """Runs actions, each revision in a process of its own that stays warm; made and used in one event loop.
+
+    Whoever invokes another namespace's action has a process of that action that serves nobody else.
+    """
 
     def __init__(self, settings: Settings) -> None:
         """Removes what an earlier one has left in the directory."""
         self._settings = settings
         self._programs = programs(settings.proxy_environment, find_node())
-        self._actions: dict[tuple[str, str, str], _Action] = {}
+        self._actions: dict[tuple[str, str, str, str], _Action] = {}
         self._containers: set[Container] = set()
         self._room = Room(settings.max_processes, self._evict_longest_idle)
         #: Ends that are under way.
@@ -132,14 +136,14 @@ class Containers:
         program = self._programs.get(executable.kind)
         if program is None:
             return answers.failed(f"This machine has nothing that runs actions of kind '{executable.kind}'."), ()
-        key = (executable.namespace, executable.name, executable.revision)
+        key = (executable.namespace, executable.name, executable.revision, call.namespace)
         action = self._actions.get(key)
         if action is None:
             action = self._actions[key] = _Action(executable, program)
         action.end_idleness()
         action.users += 1
         try:
-            await _before(call, action.turns.take(), "its process was busy until the deadline")
+            await _before(call, action.turns.take(), f"its process was busy with other calls {_WAIT}")
             try:
                 return await self._run_in_turn(action, call, timing)
             finally:
@@ -154,7 +158,7 @@ class Containers:
             self._leave(action, action.container)
         container = action.container
         if container is None:
-            await _before(call, action.starting.acquire(), "its process did not start before the deadline")
+            await _before(call, action.starting.acquire(), f"its process was starting {_WAIT}")
             try:
                 container = action.container or await self._start(action, call, timing)
             finally:
@@ -178,7 +182,7 @@ class Containers:
     async def _start(self, action: _Action, call: Call, timing: _Timing) -> Container:
         """Give the action a container; raises _InitError."""
         limit = self._settings.max_processes
-        await _before(call, self._room.take(), f"the most processes that there may be, {limit}, were busy")
+        await _before(call, self._room.take(), f"the most processes that there may be, {limit}, were busy {_WAIT}")
         container = Container(action.executable, action.program, self._settings.directory)
         self._containers.add(container)
         timing.begins()
@@ -207,7 +211,7 @@ class Containers:
         elif self._room.waiting > len(self._ends):  # Its own next calls wait longer than that; all in their turn.
             self._end_container(action)
 
-    def _rest(self, key: tuple[str, str, str], action: _Action) -> None:
+    def _rest(self, key: tuple[str, str, str, str], action: _Action) -> None:
         """Nobody wants the action for now."""
         if self._actions.get(key) is not action:
             self._end_container(action)
@@ -217,7 +221,7 @@ class Containers:
             loop = asyncio.get_running_loop()
             action.idle_end = loop.call_later(self._settings.idle_s, self._end_idle, key, action)
 
-    def _end_idle(self, key: tuple[str, str, str], action: _Action) -> None:
+    def _end_idle(self, key: tuple[str, str, str, str], action: _Action) -> None:
         self._actions.pop(key, None)
         self._end_container(action)
 

@@ -60,7 +60,7 @@ def _receive(requests: BinaryIO) -> tuple[int, dict[str, Any]]:
 def _send(channel: socket, name: int, status: int, text: str) -> None:
     for stream in (sys.stdout, sys.stderr):
         stream.flush()
-    body = text.encode(errors="replace")
+    body = text.encode()
     channel.sendall(_HEADER.pack(status, name, len(body)) + body)
 
 
