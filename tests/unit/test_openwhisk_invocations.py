@@ -12,8 +12,13 @@ from openwhisk_api import GUEST, OTHER, STEP_MS, Api, expect, run
 
 from kaas_local.openwhisk.activation import Activation
 from kaas_local.openwhisk.containers.model import Answer, Call, Executable
+from kaas_local.openwhisk.entities import Action, Stamp
 from kaas_local.openwhisk.invoker import now_ms
+from kaas_local.openwhisk.kinds import Kinds
 from kaas_local.openwhisk.limits import MAX_BODY_BYTES, MAX_PAYLOAD_BYTES
+from kaas_local.openwhisk.names import Name
+from kaas_local.openwhisk.store import Store
+from kaas_local.openwhisk.target import Target
 from kaas_local.openwhisk.throttle import Throttle
 
 ACTIONS = "/namespaces/_/actions"
@@ -292,6 +297,52 @@ def test_whole_records_are_read_and_sent_one_at_a_time(tmp_path: Path, monkeypat
         monkeypatch.setattr(api.store, "activations", find_and_forget)
         reply = await api.call("GET", activations, query="docs=true")
         assert [one["activationId"] for one in reply.json] == ids[:1:-1], "others are forgotten since they were listed"
+
+    run(tmp_path, script)
+
+
+@pytest.mark.parametrize("change", ["updated", "deleted", "sequence"])
+@pytest.mark.parametrize("caller", ["a", "s"])
+def test_an_action_replaced_between_its_look_up_and_its_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caller: str, change: str
+) -> None:
+    name = Name("guest", None, "a")
+    body: dict[str, Any] = {
+        "exec": {"kind": "python:3", "code": "# new"},
+        "parameters": [{"key": "bound", "value": "new"}],
+        "annotations": [{"key": "provide-api-key", "value": True}],
+    }
+    if change == "sequence":
+        body["exec"] = {"kind": "sequence", "components": ["/guest/other"]}
+    find = Target.find
+
+    def find_late(store: Store, wanted: Name, *, with_code: bool = False) -> Target:
+        if with_code and wanted == name:
+            if change == "deleted":
+                store.delete_action(name)
+            else:
+                store.put_action(name, True, lambda old: Action.put(old, name, body, Kinds(), Stamp(2000, "new")))
+        return find(store, wanted, with_code=with_code)
+
+    async def script(api: Api) -> None:
+        await api.create("other")
+        await api.create("a", parameters=[{"key": "bound", "value": "old"}])
+        await api.create_sequence("s", "a")
+        monkeypatch.setattr(Target, "find", find_late)
+        reply = await api.invoke(caller, {"own": 1})
+        if change == "deleted":
+            assert (reply.status, api.containers.calls) == (404 if caller == "a" else 502, [])
+            return
+        assert reply.status == 200
+        ((executable, call),) = api.containers.calls
+        # What a sequence is bound to is no component's argument.
+        arguments = {"own": 1} if change == "sequence" else {"own": 1, "bound": "new"}
+        assert call.value == arguments
+        assert executable.code == ("# other" if change == "sequence" else "# new")
+        assert (call.api_key is not None) == (change == "updated")
+        (record,) = (await api.call("GET", "/namespaces/_/activations", query="name=a")).json
+        notes = {one["key"]: one["value"] for one in record["annotations"]}
+        assert (record["version"], notes["kind"]) == ("0.0.2", "sequence" if change == "sequence" else "python:3")
 
     run(tmp_path, script)
 
