@@ -76,7 +76,7 @@ class ScriptedContainers:
             return result
         start = now_ms()
         status = 1 if isinstance(result, dict) and "error" in result else SUCCESS
-        return Answer(start, start + STEP_MS, 0, 2, status, result, ("2026 stdout: hello",), False, 10)
+        return Answer(start, start + STEP_MS, 2, status, result, ("2026 stdout: hello",), False, 10)
 
     async def stop(self, namespace: str, name: str) -> None:
         """Note it."""

@@ -117,7 +117,7 @@ def test_failures_of_actions(tmp_path: Path) -> None:
         if executable.name == "raises":
             raise RuntimeError("a defect")
         status = int(executable.name)
-        return Answer(5, 6, 0, None, status, {"error": "why"}, (), status == 2, 0)
+        return Answer(5, 6, None, status, {"error": "why"}, (), status == 2, 0)
 
     async def script(api: Api) -> None:
         names = ("application error", "action developer error", "whisk internal error")

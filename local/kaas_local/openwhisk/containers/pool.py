@@ -254,7 +254,6 @@ class _Timing:
     """One activation's times: it waits, its process is initialised or not, it runs."""
 
     def __init__(self) -> None:
-        self._asked = _now_ms()
         self._began: int | None = None
         self._init_ms: int | None = None
 
@@ -275,7 +274,6 @@ class _Timing:
         return Answer(
             start_ms=start,
             end_ms=end,
-            wait_ms=start - self._asked,
             init_ms=self._init_ms,
             status=outcome.status,
             result=outcome.result,
