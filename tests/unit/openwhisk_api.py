@@ -13,10 +13,11 @@ from typing import Any
 from urllib.parse import quote
 
 from kaas_local.openwhisk.app import make_app
+from kaas_local.openwhisk.clock import now_ms
 from kaas_local.openwhisk.containers.model import SUCCESS, Answer, Call, Executable
 from kaas_local.openwhisk.entities import Stamp
 from kaas_local.openwhisk.identity import Keys
-from kaas_local.openwhisk.invoker import Invoker, now_ms
+from kaas_local.openwhisk.invoker import Invoker
 from kaas_local.openwhisk.kinds import Kinds
 from kaas_local.openwhisk.services import Services
 from kaas_local.openwhisk.store import Store, StoreThread

@@ -11,9 +11,9 @@ import pytest
 from openwhisk_api import GUEST, OTHER, STEP_MS, Api, expect, run
 
 from kaas_local.openwhisk.activation import Activation
+from kaas_local.openwhisk.clock import now_ms
 from kaas_local.openwhisk.containers.model import Answer, Call, Executable
 from kaas_local.openwhisk.entities import Action, Stamp
-from kaas_local.openwhisk.invoker import now_ms
 from kaas_local.openwhisk.kinds import Kinds
 from kaas_local.openwhisk.limits import MAX_BODY_BYTES, MAX_PAYLOAD_BYTES
 from kaas_local.openwhisk.names import Name

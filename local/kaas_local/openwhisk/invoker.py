@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 import uuid
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from kaas_local.openwhisk.activation import Activation, Ended, failure
+from kaas_local.openwhisk.clock import now_ms
 from kaas_local.openwhisk.containers.model import INTERNAL_ERROR, Answer, Call, Executable
 from kaas_local.openwhisk.entities import Action
 from kaas_local.openwhisk.identity import Identity
@@ -175,11 +175,6 @@ class Invoker:
 
         outcome = await run_components(target.action.code.components, value, run, allowance)
         return Ended(_sequence_record(activation, outcome), outcome.result, outcome.activation_ids)
-
-
-def now_ms() -> int:
-    """Milliseconds since 1970."""
-    return time.time_ns() // 1_000_000
 
 
 def _patience_ms(timeout: int) -> int:

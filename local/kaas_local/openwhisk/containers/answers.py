@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, NoReturn
 
 from kaas_local.openwhisk.containers.model import APPLICATION_ERROR, DEVELOPER_ERROR, INTERNAL_ERROR, SUCCESS
+from kaas_local.openwhisk.parameters import compact
 
 MAX_RESULT_BYTES = 1 << 20
 
@@ -113,4 +114,4 @@ def _refuse(name: str) -> NoReturn:
 
 
 def _encode(content: Any) -> bytes:
-    return json.dumps(content, ensure_ascii=False, separators=(",", ":")).encode(errors="replace")
+    return compact(content).encode(errors="replace")

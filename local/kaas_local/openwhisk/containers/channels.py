@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import os
 import secrets
 import socket
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from kaas_local.openwhisk.containers.answers import MAX_RESULT_BYTES, Reply
+from kaas_local.openwhisk.parameters import compact
 
 _CHUNK_BYTES = 1 << 16
 _CALLS = {"/init": 0, "/run": 1}
@@ -65,7 +65,7 @@ class FrameChannel:
             if self._streams is None:
                 self._streams = await asyncio.open_connection(sock=self._ours)
             reader, writer = self._streams
-            data = _encode(body)
+            data = compact(body).encode(errors="replace")
             number = secrets.randbits(64)
             writer.write(_HEADER.pack(_CALLS[path], number, len(data)) + data)
             await writer.drain()
@@ -111,7 +111,7 @@ class HttpChannel:
         try:
             reader, writer = await asyncio.open_unix_connection(self._address)
             with contextlib.closing(writer):
-                data = _encode(body)
+                data = compact(body).encode(errors="replace")
                 head = f"POST {path} HTTP/1.1\r\nHost: action\r\nContent-Type: application/json\r\n"
                 writer.write(f"{head}Content-Length: {len(data)}\r\nConnection: close\r\n\r\n".encode() + data)
                 await writer.drain()
@@ -147,7 +147,3 @@ async def _read_reply(reader: asyncio.StreamReader, status: int, length: int) ->
     while left > 0:
         left -= len(await reader.readexactly(min(left, _CHUNK_BYTES)))
     return Reply(status, kept, length)
-
-
-def _encode(body: Mapping[str, Any]) -> bytes:
-    return json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode(errors="replace")

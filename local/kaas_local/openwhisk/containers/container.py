@@ -6,11 +6,11 @@ import asyncio
 import itertools
 import os
 import shutil
-import time
 from collections.abc import Awaitable
 from pathlib import Path
 from typing import Any
 
+from kaas_local.openwhisk.clock import now_ms
 from kaas_local.openwhisk.containers import answers
 from kaas_local.openwhisk.containers.answers import Outcome, Reply
 from kaas_local.openwhisk.containers.archive import ArchiveError, unpack
@@ -147,7 +147,7 @@ class Container:
 
 def _fields(executable: Executable, call: Call) -> dict[str, str]:
     """What OpenWhisk tells an action of an activation, besides its arguments."""
-    deadline = round(time.time() * 1000) + executable.timeout_ms
+    deadline = now_ms() + executable.timeout_ms
     fields = {
         "namespace": call.namespace,
         "action_name": f"/{executable.namespace}/{executable.name}",

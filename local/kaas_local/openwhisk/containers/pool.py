@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from kaas_local.openwhisk.clock import now_ms
 from kaas_local.openwhisk.containers import answers
 from kaas_local.openwhisk.containers.answers import Outcome
 from kaas_local.openwhisk.containers.container import Container
@@ -260,16 +261,16 @@ class _Timing:
     def begins(self) -> None:
         """Its process turns to it."""
         if self._began is None:
-            self._began = _now_ms()
+            self._began = now_ms()
 
     def initialized(self) -> None:
         """Its process has answered `/init`."""
         assert self._began is not None
-        self._init_ms = _now_ms() - self._began
+        self._init_ms = now_ms() - self._began
 
     def answer(self, outcome: Outcome, logs: tuple[str, ...]) -> Answer:
         """It has ended just now."""
-        end = _now_ms()
+        end = now_ms()
         start = end if self._began is None else self._began
         return Answer(
             start_ms=start,
@@ -286,10 +287,6 @@ class _Timing:
 async def _before(call: Call, awaited: Awaitable[object], otherwise: str) -> None:
     """Wait until the call's deadline; raises NotStartedError."""
     try:
-        await asyncio.wait_for(awaited, call.deadline_ms / 1000 - time.time())
+        await asyncio.wait_for(awaited, (call.deadline_ms - now_ms()) / 1000)
     except asyncio.TimeoutError:
         raise NotStartedError(otherwise) from None
-
-
-def _now_ms() -> int:
-    return round(time.time() * 1000)
