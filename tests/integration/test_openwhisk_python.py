@@ -36,6 +36,16 @@ def test_an_exception_is_an_application_error(machine: Machine) -> None:
     assert second.init_ms is None, "the process stays"
 
 
+def test_a_child_that_answers_too_spoils_no_other_answer(machine: Machine) -> None:
+    action = executable(
+        "import os\ndef main(args):\n    if args['forks']:\n        os.fork()\n    return {'number': args['number']}\n"
+    )
+    assert machine.run(action, {"number": 0, "forks": True}).result == {"number": 0}
+    for number in (1, 2, 3):
+        answer = machine.run(action, {"number": number, "forks": False})
+        assert answer.result in ({"number": number}, EXITED), "its process ends when the child's answer comes"
+
+
 def test_an_error_that_is_returned(machine: Machine) -> None:
     action = executable("def main(args):\n    return {'error': {'code': 7}, 'other': 1}\n")
     answer = machine.run(action)

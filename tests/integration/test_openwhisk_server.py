@@ -14,7 +14,7 @@ import pytest
 from local_stack import wait_for_end, wait_until
 from openwhisk_process import KEYS, OpenWhiskProcess, Reply
 
-from kaas_local.openwhisk.activation import INTERRUPTED
+from kaas_local.openwhisk.containers.answers import INTERRUPTED
 from kaas_local.state import Process
 
 HELLO = """\
@@ -242,7 +242,7 @@ def test_a_stop_answers_who_waits_and_leaves_records(own: OpenWhiskProcess, tmp_
     waiting.join()
     (reply,) = replies
     assert reply.status == 500
-    assert "the API is stopping" in reply.body["response"]["result"]["error"]
+    assert reply.body["response"]["result"] == {"error": INTERRUPTED}
     own.start()
     record = own.activation(reply.activation_id)
     assert record is not None

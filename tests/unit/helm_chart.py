@@ -114,7 +114,8 @@ def helm_binary(may_build: bool) -> Path:
         pytest.skip("helm is not built yet: scripts/build-helm.sh does it, or a run with --slow")
     if shutil.which("go") is None:
         pytest.skip("there is no helm, and no Go to build it")
-    return Path(made("helm", [str(ROOT / "scripts" / "build-helm.sh")]).splitlines()[-1])
+    asks = ["go", "list", "-m", f"helm.sh/helm/v4@{pinned}"]
+    return Path(made("helm", [str(ROOT / "scripts" / "build-helm.sh")], asks).splitlines()[-1])
 
 
 def pod_specs(manifests: list[Manifest]) -> Iterator[tuple[str, Manifest]]:

@@ -16,7 +16,7 @@ def add_one(executable: Executable, call: Call) -> Any:
     if executable.name == "fails":
         return {"error": {"why": "asked to"}}
     if executable.name == "crashes":
-        return Answer(0, 1, 0, None, 2, {"error": "crashed"}, (), False, 0)
+        return Answer(0, 1, None, 2, {"error": "crashed"}, (), False, 0)
     if executable.name == "raises":
         raise RuntimeError("a defect")
     if executable.name == "list":

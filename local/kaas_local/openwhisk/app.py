@@ -16,8 +16,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from kaas_local.openwhisk.actions import Actions
 from kaas_local.openwhisk.activations import Activations
+from kaas_local.openwhisk.clock import now_ms
 from kaas_local.openwhisk.exchange import Exchange, answer
-from kaas_local.openwhisk.invoker import now_ms
 from kaas_local.openwhisk.namespaces import Namespaces, about, version
 from kaas_local.openwhisk.packages import Packages
 from kaas_local.openwhisk.refusal import DEFECT, NOT_FOUND, Refusal, left_out

@@ -57,8 +57,6 @@ class Answer:
     #: When its process began with it, `init` included.
     start_ms: int
     end_ms: int
-    #: Before `start_ms`: for a process that is busy, or for room.
-    wait_ms: int
     #: None where the process was initialised before.
     init_ms: int | None
     #: SUCCESS to INTERNAL_ERROR.
