@@ -242,8 +242,9 @@ class _CallReader:
         place = "outputs"
         if prefix is None:
             prefix, place = self.arguments.get("outputs"), "arguments.outputs"
-        if prefix is None:
-            raise self._output_unbound(name, where, unknown)
+            if prefix is None:
+                raise self._output_unbound(name, where, unknown)
+            self.places[name] = place
         if not isinstance(prefix, str) or "?" in prefix or "://" not in prefix:
             raise CallerError(
                 "reference_invalid",
@@ -260,9 +261,7 @@ class _CallReader:
             hint = f"{name!r} was taken as {taken!r} by rename, so it does not say where the output goes; {prefix}"
         elif meant := _near(name, unknown):
             hint = f"the call also has {meant}; was {name!r} meant?"
-        return CallerError(
-            "output_unbound", f"nothing says where the output {name!r} goes", where=where, hint=hint
-        )
+        return CallerError("output_unbound", f"nothing says where the output {name!r} goes", where=where, hint=hint)
 
     def _refuse_shared_targets(self) -> None:
         seen: dict[str, str] = {}

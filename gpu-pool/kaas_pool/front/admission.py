@@ -45,6 +45,8 @@ class Admitted:
     work: Work
     found: Found
     ack: Ack
+    #: Where the call gives each stored output its place, by buffer.
+    places: Mapping[str, str]
     #: What is to be said of the call.
     remarks: tuple[str, ...]
 
@@ -95,7 +97,8 @@ class Admission:
             binding = bind(bundle.manifest, call, infos, bundle.layouts)
         work = Work.of(digest, binding, bundle.device_bytes(binding), found.origin or tenant)
         self._check_size(work)
-        admitted = Admitted(work, found, call.ack, remarks(bundle.manifest, arguments, call))
+        places = {output.buffer.name: call.where(output.buffer.name) for output in work.outputs}
+        admitted = Admitted(work, found, call.ack, places, remarks(bundle.manifest, arguments, call))
         repeatable = found.grounds is not None and all(name in arguments for name in call.writes)
         if repeatable and work.inline_bytes <= _REMEMBERED_INLINE:
             self._remembered[tenant, fingerprint] = admitted
