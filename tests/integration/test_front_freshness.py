@@ -104,13 +104,7 @@ def test_a_right_that_is_gone_is_its_error(front: FrontProcess, code: str, statu
     call = Calls(front.client())
     call.done()
 
-    def refuse(peer: Any, frame: Frame) -> bool:
-        if frame["type"] != "stat":
-            return False
-        peer.answer(frame, "stat", origin="store", objects=[{"error": {"code": code, "message": "scripted"}}])
-        return True
-
-    front.mover.script = refuse
+    front.mover.script = lambda peer, frame: peer.refuse_look(frame, code)
     reply = call.until(code)
     assert reply.status == status
     assert reply.body["error"]["where"] == "arguments.w"

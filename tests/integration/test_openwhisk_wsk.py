@@ -72,15 +72,15 @@ def wsk(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 
 #: READMEs, and what their lines of `wsk` must print.
 READMES = [
-    ("README.md", ["ok: created action saxpy", "ok: created action both", '"largest": 9', "guest/saxpy:0.0.1"]),
+    ("README.md", ["ok: updated action saxpy", "ok: updated action both", '"largest": 9', "guest/saxpy:0.0.1"]),
     pytest.param(
         "examples/cells/README.md",
-        ["ok: created action count-cells", '"cells": 35', "guest/blur:0.0.1", '"misses":0'],
+        ["ok: updated action count-cells", '"cells": 35', "guest/blur:0.0.1", '"misses":0'],
         marks=pytest.mark.slow,
     ),
     pytest.param(
         "examples/heat/README.md",
-        ["ok: created action solve-heat", '"hottest": ', '"rounds": '],
+        ["ok: updated action solve-heat", "ok: updated action cg", '"hottest": ', '"rounds": '],
         marks=pytest.mark.slow,
     ),
 ]

@@ -56,7 +56,7 @@ def test_what_needs_no_key(tmp_path: Path) -> None:
 def test_credentials(tmp_path: Path, authorization: str | None, text: str) -> None:
     async def script(api: Api) -> None:
         headers = {} if authorization is None else {"authorization": authorization}
-        for method, path in (("GET", "/namespaces"), ("PUT", f"{ACTIONS}/a"), ("GET", "/web/x/y/z")):
+        for method, path in (("GET", "/namespaces"), ("PUT", f"{ACTIONS}/a"), ("GET", "/namespaces/_/limits")):
             reply = await api.call(method, path, PYTHON, key=None, headers=headers)
             expect(reply, 401, text)
             assert reply.headers["www-authenticate"] == 'Basic realm="OpenWhisk secure realm"'
@@ -263,6 +263,9 @@ def test_what_is_left_out_says_so(tmp_path: Path) -> None:
         ):
             reply = await api.call(method, path, body)
             expect(reply, 501, f"{what} not part of KaaS's local OpenWhisk API; an OpenWhisk deployment has them.")
+        for method in ("GET", "POST"):
+            reply = await api.call(method, "/web/guest/default/a", key=None)
+            assert reply.status == 501 and reply.json["error"].startswith("Web actions and API gateways are not part")
 
     run(tmp_path, script)
 

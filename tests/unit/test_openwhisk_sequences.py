@@ -88,6 +88,15 @@ def test_parameters_of_a_component_are_under_what_comes_in(tmp_path: Path) -> No
     with_api(tmp_path, script)
 
 
+def test_parameters_of_the_sequence_itself_reach_nobody(tmp_path: Path) -> None:
+    async def script(api: Api) -> None:
+        sequence = {"kind": "sequence", "components": ["/_/a"]}
+        await api.create("s", exec=sequence, parameters=[{"key": "n", "value": 10}])
+        assert (await api.invoke("s", {"own": 1}, "blocking=true&result=true")).json == {"n": 1, "a": True, "own": 1}
+
+    with_api(tmp_path, script)
+
+
 @pytest.mark.parametrize(
     ("name", "status", "error"),
     [("fails", "application error", {"why": "asked to"}), ("crashes", "action developer error", "crashed")],

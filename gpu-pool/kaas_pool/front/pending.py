@@ -218,12 +218,9 @@ def output_lost(object_id: str, version: str, where: str | None, write: Write | 
     else:
         why = "the pool was restarted before its PUT ended" if write.why is None else write.why.message
         message = f"{object_id} was acknowledged as version {version!r} before its PUT, and lost: {why}"
-    return PlatformError(
-        "output_lost",
-        message,
-        where=where,
-        hint="run the action that makes it again; `kaas cache refresh` goes on with what the store has",
-    )
+    mend = write.why.hint if write is not None and write.why is not None and write.why.row.blame == "caller" else None
+    hint = "run the action that makes it again; `kaas cache refresh` goes on with what the store has"
+    return PlatformError("output_lost", message, where=where, hint=f"{mend}. Then {hint}" if mend else hint)
 
 
 def _never(version: str) -> Sighting:
