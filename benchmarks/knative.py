@@ -1,6 +1,6 @@
 """The Knative adapter: what a CloudEvent costs beside the pool's own call, its start, and 300 events a second.
 
-Rows K1 to K3 of docs/numbers.md. The front is pinned to core 0; the client, the executor, the mover and the adapter
+Rows P15 to P17 of docs/numbers.md. The front is pinned to core 0; the client, the executor, the mover and the adapter
 share the other cores. The figures are host work: the emulated driver says nothing about a GPU.
 """
 
@@ -19,15 +19,12 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
 import machine
+from arrivals import Arrivals, Outcome
 from null_invocation import answer, bundle, load, once, percentile, pin, request, running_pool
-
-#: Deliveries at a time: what a Broker has under way to one subscriber.
-_CONNECTIONS = 32
 
 
 def event(number: int | str, data: bytes, *, structured: bool = False) -> bytes:
@@ -78,50 +75,17 @@ async def until_ready(port: int, adapter: subprocess.Popen[bytes]) -> None:
         await asyncio.sleep(0.01)  # Readiness can only be asked for.
 
 
-async def deliver(port: int, rate: float, seconds: float) -> tuple[Counter[int], list[float], int]:
-    """Send so many events a second, each once, at times that do not depend on the answers.
-
-    Returns the statuses, the seconds from the time each was due to its answer, and how many answers there were to
-    different events.
-    """
-    count = round(rate * seconds)
-    statuses: Counter[int] = Counter()
-    took: list[float] = []
-    ids: set[bytes] = set()
-    due: asyncio.Queue[tuple[int, float]] = asyncio.Queue()
+def arrivals(port: int, rate: float, count: int) -> Outcome:
+    """Send so many events, each of them once, at `rate` a second, whatever becomes of those before."""
     marker = secrets.token_hex(4)
-
-    async def connection() -> None:
-        reader, writer = await asyncio.open_connection("127.0.0.1", port)
-        while True:
-            number, at = await due.get()
-            writer.write(event(f"{marker}-{number}", b"{}"))
-            head = await reader.readuntil(b"\r\n\r\n")
-            lower = head.lower()
-            start = lower.index(b"content-length:") + 15
-            await reader.readexactly(int(lower[start : lower.index(b"\r", start)]))
-            statuses[int(head[9:12])] += 1
-            took.append(time.perf_counter() - at)
-            start = lower.index(b"ce-id:")
-            ids.add(lower[start : lower.index(b"\r", start)])
-            due.task_done()
-
-    workers = [asyncio.ensure_future(connection()) for _ in range(_CONNECTIONS)]
-    begin = time.perf_counter()
-    for number in range(count):
-        at = begin + number / rate
-        if (wait := at - time.perf_counter()) > 0:
-            await asyncio.sleep(wait)
-        due.put_nowait((number, at))
-    await due.join()
-    for worker in workers:
-        worker.cancel()
-    return statuses, took, len(ids)
+    events = [event(f"{marker}-{number}", b"{}").decode() for number in range(count)]
+    plan = {"port": port, "requests": events, "expected": '"kaas"', "per_minute": 60 * rate, "count": count}
+    return asyncio.run(Arrivals(plan).run())
 
 
 def done_so_far(port: int, token: str) -> int:
     """How many invocations the pool has done."""
-    _, told = asyncio.run(once(port, request("/v1/tenants", b"", method="GET", token=token)))
+    _, told = asyncio.run(once(port, request("/v1/tenants", b"", method="GET", authorization=f"Bearer {token}")))
     return sum(int(tenant["done"]) for tenant in json.loads(told)["tenants"])
 
 
@@ -159,12 +123,13 @@ def main() -> int:
         figures.setdefault(name, []).append(value)
 
     content, token = bundle(), secrets.token_urlsafe(24)
+    bearer = f"Bearer {token}"
     digest = "sha256:" + hashlib.sha256(content).hexdigest()
     body = json.dumps({"bundle": digest, "arguments": {"y": "inline"}}).encode()
     with tempfile.TemporaryDirectory() as folder, running_pool(Path(folder) / "pool", token) as (port, front):
         packed = Path(folder) / "null.zip"
         packed.write_bytes(content)
-        upload = request(f"/v1/bundles/{digest}", content, method="PUT", token=token, kind="application/zip")
+        upload = request(f"/v1/bundles/{digest}", content, method="PUT", authorization=bearer, kind="application/zip")
         status, told = asyncio.run(once(port, upload))
         if status != 200:
             raise RuntimeError(told.decode())
@@ -175,7 +140,7 @@ def main() -> int:
         # Children of this process start where it may run.
         os.sched_setaffinity(0, others)
         pin(front, {min(cores)})
-        invoke = request("/v1/invocations", body, token=token)
+        invoke = request("/v1/invocations", body, authorization=bearer)
         asyncio.run(load(port, invoke, 4, 1000, '"done"'))
         with running_adapter(str(packed), port, token) as (adapter_port, _):
             for run in range(options.runs):
@@ -186,19 +151,23 @@ def main() -> int:
                     note("pool_p50_ms", percentile(direct, 50))
                     note(f"{mode}_p50_ms", percentile(through, 50))
                     note(f"{mode}_p99_ms", percentile(through, 99))
-                    note(f"{mode}_added_p50_ms", percentile(through, 50) - percentile(direct, 50))
+                    added = [one - other for one, other in zip(through, direct, strict=True)]
+                    note(f"{mode}_added_p50_ms", percentile(added, 50))
         os.sched_setaffinity(0, cores)
         pin(front, cores)
         with running_adapter(str(packed), port, token) as (adapter_port, _):
             for _ in range(options.runs):
                 before = done_so_far(port, token)
-                statuses, took_each, different = asyncio.run(deliver(adapter_port, options.rate, options.seconds))
                 sent = round(options.rate * options.seconds)
-                note("lost", sent - statuses[200])
-                note("doubled", done_so_far(port, token) - before - statuses[200])
-                note("confused", sent - different)
-                note("loaded_p50_ms", percentile(took_each, 50))
-                note("loaded_p99_ms", percentile(took_each, 99))
+                outcome = arrivals(adapter_port, options.rate, sent)
+                for failure in outcome.failures[:5]:
+                    print(failure, file=sys.stderr)
+                milliseconds = [one for one in outcome.ms if one is not None]
+                note("lost", sent - len(milliseconds))
+                note("doubled", done_so_far(port, token) - before - len(milliseconds))
+                note("loaded_p50_ms", percentile([one / 1e3 for one in milliseconds], 50))
+                note("loaded_p99_ms", percentile([one / 1e3 for one in milliseconds], 99))
+                note("loaded_at_a_time", outcome.at_a_time)
 
     table = {name: machine.spread(values) for name, values in figures.items()}
     for name, values in table.items():

@@ -28,6 +28,8 @@ from pathlib import Path
 
 import machine
 
+from kaas.client import bearer, digest_of
+
 MANIFEST = """\
 kaas: 1
 name: "null"
@@ -51,17 +53,24 @@ def bundle() -> bytes:
     header = b"{'descr': '|u1', 'fortran_order': False, 'shape': (64,), }"
     padded = header.ljust(117) + b"\n"
     table.write(b"\x93NUMPY\x01\x00" + len(padded).to_bytes(2, "little") + padded + bytes(64))
-    packed = io.BytesIO()
-    with zipfile.ZipFile(packed, "w") as archive:
-        for name, data in (("kaas.yaml", MANIFEST), ("null.cu", SOURCE), ("table.npy", table.getvalue())):
+    return packed({"kaas.yaml": MANIFEST, "null.cu": SOURCE, "table.npy": table.getvalue()})
+
+
+def packed(files: Mapping[str, str | bytes]) -> bytes:
+    """A zip of these files."""
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w") as archive:
+        for name, data in files.items():
             archive.writestr(name, data)
-    return packed.getvalue()
+    return content.getvalue()
 
 
-def request(path: str, body: bytes, *, method: str = "POST", token: str = "", kind: str = "application/json") -> bytes:
-    """One HTTP/1.1 request, as bytes."""
-    authorization = f"Authorization: Bearer {token}\r\n" if token else ""
-    head = f"{method} {path} HTTP/1.1\r\nHost: pool\r\n{authorization}Content-Type: {kind}\r\n"
+def request(
+    path: str, body: bytes, *, method: str = "POST", authorization: str = "", kind: str = "application/json"
+) -> bytes:
+    """One HTTP/1.1 request, as bytes; `authorization` is the header's value."""
+    who = f"Authorization: {authorization}\r\n" if authorization else ""
+    head = f"{method} {path} HTTP/1.1\r\nHost: pool\r\n{who}Content-Type: {kind}\r\n"
     return f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body
 
 
@@ -128,7 +137,7 @@ def running_pool(
     state.mkdir(mode=0o700)
     digest = hashlib.sha256(token.encode()).hexdigest()
     for name, content in (
-        ("tokens.json", [{"sha256": digest, "tenant": TENANT, "scopes": ["invoke", "read"]}]),
+        ("tokens.json", [{"sha256": digest, "tenant": TENANT, "scopes": ["invoke", "read", "vouch"]}]),
         ("stores.json", {"tenants": {TENANT: rights} if rights else {}}),
     ):
         (state / name).touch(0o600)
@@ -205,16 +214,17 @@ def main() -> int:
     os.sched_setaffinity(0, others)
 
     content, token = bundle(), secrets.token_urlsafe(24)
-    digest = "sha256:" + hashlib.sha256(content).hexdigest()
+    digest = digest_of(content)
     body = json.dumps({"bundle": digest, "arguments": {"y": "inline"}}).encode()
-    invoke = request("/v1/invocations", body, token=token)
+    invoke = request("/v1/invocations", body, authorization=bearer(token))
     figures: dict[str, list[float]] = {}
 
     def note(name: str, value: float) -> None:
         figures.setdefault(name, []).append(value)
 
     with tempfile.TemporaryDirectory() as folder, running_pool(Path(folder) / "pool", token) as (port, front):
-        upload = request(f"/v1/bundles/{digest}", content, method="PUT", token=token, kind="application/zip")
+        place, kind = f"/v1/bundles/{digest}", "application/zip"
+        upload = request(place, content, method="PUT", authorization=bearer(token), kind=kind)
         status, told = asyncio.run(once(port, upload))
         if status != 200:
             raise RuntimeError(told.decode())

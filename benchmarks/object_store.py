@@ -10,14 +10,11 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import hashlib
-import io
 import json
 import secrets
 import sys
 import tempfile
 import time
-import zipfile
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -29,6 +26,7 @@ import null_invocation
 import numpy as np
 from botocore.config import Config
 
+from kaas.client import bearer, digest_of
 from kaas_local.seaweedfs import Identity, Ports, SeaweedFS
 from kaas_pool.executor.device import Device
 
@@ -49,11 +47,7 @@ WARM_ROUNDS = 5
 
 def bundle(name: str, shape: str) -> bytes:
     """An action of one launch of one thread: `y` has as many bytes as `shape` says."""
-    packed = io.BytesIO()
-    with zipfile.ZipFile(packed, "w") as archive:
-        archive.writestr("kaas.yaml", MANIFEST.format(name=name, shape=shape))
-        archive.writestr("first.cu", SOURCE)
-    return packed.getvalue()
+    return null_invocation.packed({"kaas.yaml": MANIFEST.format(name=name, shape=shape), "first.cu": SOURCE})
 
 
 class Bare:
@@ -168,7 +162,7 @@ def measure(state: Path, bare: Bare, rights: dict[str, str], mib: int, rounds: i
     with pool as (port, _):
 
         def call(method: str, path: str, body: bytes, kind: str) -> None:
-            message = null_invocation.request(path, body, method=method, token=token, kind=kind)
+            message = null_invocation.request(path, body, method=method, authorization=bearer(token), kind=kind)
             status, answer = asyncio.run(null_invocation.once(port, message))
             if status != 200 or b'"error"' in answer:
                 raise RuntimeError(f"{status}: {answer[:400]!r}")
@@ -176,7 +170,7 @@ def measure(state: Path, bare: Bare, rights: dict[str, str], mib: int, rounds: i
         digests = {}
         for name, shape in (("down", "1"), ("up", "n")):
             content = bundle(name, shape)
-            digests[name] = "sha256:" + hashlib.sha256(content).hexdigest()
+            digests[name] = digest_of(content)
             call("PUT", f"/v1/bundles/{digests[name]}", content, "application/zip")
 
         def invoke(name: str, arguments: dict[str, Any]) -> None:

@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-BENCHMARKS = ("null_invocation.py", "knative.py", "object_store.py", "emulator.py")
+BENCHMARKS = ("null_invocation.py", "object_store.py", "emulator.py", "openwhisk.py", "invoker_plugin.py", "knative.py")
 
 
 def main() -> int:

@@ -3,22 +3,37 @@
 #
 #   build-wsk.sh          into the cache folder, once
 #
-# Needs git and Go 1.18 or newer. The sources come from GitHub; WSK_SOURCE and WSK_CLIENT_SOURCE name clones of
-# apache/openwhisk-cli and apache/openwhisk-client-go to take in their place. Commits pin both; the go.sum of the
-# first pins everything else.
+# Needs git and Go 1.18 or newer. The sources come from GitHub, and what they need from Go's module proxy;
+# WSK_SOURCE and WSK_CLIENT_SOURCE name clones of apache/openwhisk-cli and apache/openwhisk-client-go to take in
+# place of GitHub. Commits pin both; the go.sum of the first pins everything else.
 set -euo pipefail
 
 cli=23f3cf73b812b75821122d9db94e9eebda6bab54
 client=a6921af2f086ef1d6bbb8b383e70ed01b2e10ec3
 cache=${KAAS_CACHE_DIR:-${XDG_CACHE_HOME:-$HOME/.cache}/kaas}
 wsk=$cache/wsk-${cli:0:12}/wsk
+go=https://go.dev/dl
+
+refuse() {
+    printf 'build-wsk.sh: %s\n' "$*" >&2
+    exit 1
+}
 
 if [[ ! -x $wsk ]]; then
+    command -v git >/dev/null || refuse 'there is no git, with which the sources of wsk are fetched: install it'
+    command -v go >/dev/null || refuse "there is no go, which compiles wsk: install Go 1.18 or newer ($go)"
+    # -buildvcs is of Go 1.18; a version such as "devel" has no number, and is taken for new enough.
+    version=$(go version)
+    if [[ $version =~ go1\.([0-9]+) ]] && ((BASH_REMATCH[1] < 18)); then
+        refuse "wsk needs Go 1.18 or newer, and this is ${BASH_REMATCH[0]}: install a newer one ($go)"
+    fi
     work=$(mktemp -d)
     trap 'chmod -R u+w "$work"; rm -rf "$work"' EXIT
     fetch() { # folder, repository, commit
         git init --quiet "$work/$1"
-        git -C "$work/$1" fetch --quiet --depth 1 "$2" "$3"
+        git -C "$work/$1" fetch --quiet --depth 1 "$2" "$3" ||
+            refuse "commit ${3:0:12} could not be fetched from $2; where GitHub is not reached, WSK_SOURCE and" \
+                'WSK_CLIENT_SOURCE name clones of apache/openwhisk-cli and apache/openwhisk-client-go'
         git -C "$work/$1" -c advice.detachedHead=false checkout --quiet FETCH_HEAD
     }
     {
@@ -45,7 +60,9 @@ func Asset(name string) ([]byte, error) {
 	return resources.ReadFile("resources/" + filepath.Base(name))
 }
 GO
-        go build -trimpath -buildvcs=false -o wsk .
+        go build -trimpath -buildvcs=false -o wsk . ||
+            refuse 'go could not build wsk; what it needs comes from where GOPROXY says, or, where WSK_SOURCE and' \
+                'WSK_CLIENT_SOURCE name clones of apache/openwhisk-cli and apache/openwhisk-client-go, from those first'
         mkdir -p "${wsk%/*}"
         mv wsk "$wsk.$$"
         mv "$wsk.$$" "$wsk"

@@ -55,6 +55,8 @@ def create_app(access: PoolAccess, streams: Streams | None = None) -> flask.Flas
             environment = host | request.environment
             outcome = action.run(request)
             failure = outcome.error
+            if failure is not None:
+                failure.activation = failure.activation or request.activation_id
         except ProtocolError as error:
             streams.end_activation(error=error.text)
             return json_answer(error.status, {"error": error.text})

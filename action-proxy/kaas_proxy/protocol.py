@@ -81,20 +81,22 @@ class RunRequest:
         """Raises `request_invalid`, or `argument_invalid` for the array that a sequence may pass on."""
         data = _object(_decode(body))
         value = data.pop("value", None)
+        fields = {key: item for key, item in data.items() if isinstance(item, str)}
+        activation_id = fields.get("activation_id") or None
         if isinstance(value, list):
             raise CallerError(
                 "argument_invalid",
                 "the action got an array; a kernel action takes its buffers and parameters by name",
                 where="arguments",
                 hint="in a sequence, let the action before return an object such as {'x': 's3://bucket/x.npy'}",
+                activation=activation_id,
             )
         if value is not None and not isinstance(value, dict):
-            raise _invalid("value is not a JSON object", "value")
-        fields = {key: item for key, item in data.items() if isinstance(item, str)}
+            raise _invalid("value is not a JSON object", "value", activation_id)
         deadline = fields.get("deadline", "")
         return RunRequest(
             arguments=value or {},
-            activation_id=fields.get("activation_id") or None,
+            activation_id=activation_id,
             api_key=fields.pop("api_key", None) or None,
             deadline_ms=int(deadline) if deadline.isascii() and deadline.isdigit() and len(deadline) < 19 else None,
             environment={f"__OW_{key.upper()}": item for key, item in fields.items()},
@@ -134,5 +136,5 @@ def _decode_base64(code: str) -> bytes:
         ) from None
 
 
-def _invalid(message: str, where: str | None) -> CallerError:
-    return CallerError("request_invalid", message, where=where)
+def _invalid(message: str, where: str | None, activation_id: str | None = None) -> CallerError:
+    return CallerError("request_invalid", message, where=where, activation=activation_id)

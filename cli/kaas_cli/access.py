@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from kaas.client import RECONNECT_SECONDS, PoolClient, bearer
 from kaas_cli.output import Failure
-from kaas_local.credentials import Credentials
+from kaas_local.credentials import GUEST, Credentials
 from kaas_local.stack import environment
 from kaas_local.state import StateDirectory, default_directory
 
@@ -23,12 +23,24 @@ def state_directory() -> StateDirectory:
     return StateDirectory(default_directory(os.environ))
 
 
-def local_environment() -> dict[str, str] | None:
-    """The variables of the stack that runs on this machine, or None if none runs."""
+def local_environment(namespace: str = GUEST) -> dict[str, str] | None:
+    """The variables of the stack that runs on this machine, with a namespace's keys, or None if none runs."""
     state = state_directory()
     stack = state.running()
     credentials = Credentials.load(state)
-    return environment(stack, credentials) if stack is not None and credentials is not None else None
+    if stack is None or credentials is None:
+        return None
+    if namespace not in credentials.namespaces:
+        raise unknown_namespace(namespace, credentials)
+    return environment(stack, credentials, namespace)
+
+
+def unknown_namespace(namespace: str, credentials: Credentials) -> Failure:
+    """What to say of a namespace that the stack has not got."""
+    return Failure(
+        f"the stack that runs has no namespace {namespace!r}, only {', '.join(credentials.namespaces)}",
+        hint="`kaas down`, then `kaas up --namespace NAME` adds one; what is there stays",
+    )
 
 
 def wsk_line(variables: Mapping[str, str]) -> str:

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from kaas.dtypes import find_dtype
-from kaas.formats import Layout, format_of, npy, safetensors
+from kaas.formats import Layout, format_of, npy, npz, safetensors
 from kaas.references import split_tensor
 from kaas_cli.output import Failure
 
@@ -29,6 +29,8 @@ def load(name: str, path: Path) -> npt.NDArray[Any] | bytes:
         raise Failure(
             f"{file} holds many tensors", where=where, hint=f"name the one that is meant: -p {name}=@{file}#weight"
         )
+    if format_of(file.name).NAME == npz.NAME:
+        npz.read_layout(b"", 0, str(file), where)
     return _npy(file, where) if is_npy(file) else file.read_bytes()
 
 

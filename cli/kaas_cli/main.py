@@ -19,7 +19,7 @@ COMMANDS = {
     "check": "check a kernel action: manifest, expressions, sources",
     "build": "pack a kernel action into a zip, the same bytes everywhere",
     "run": "run a kernel action on local files, without any server",
-    "up": "start an object store and a GPU pool on this machine",
+    "up": "start an object store, a GPU pool and an OpenWhisk API",
     "env": "print the variables by which other programs find them",
     "status": "show what runs",
     "cp": "copy a file to or from the object store",

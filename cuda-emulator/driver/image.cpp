@@ -160,11 +160,13 @@ void Image::read_sections(const char* bytes) {
     const auto* sections = reinterpret_cast<const Elf64_Shdr*>(bytes + header.e_shoff);
     if (header.e_shstrndx >= header.e_shnum) return;
     const char* names = bytes + sections[header.e_shstrndx].sh_offset;
+    std::map<std::string, std::string> debug;
     for (int index = 0; index < header.e_shnum; ++index) {
         const Elf64_Shdr& section = sections[index];
-        if (section.sh_type == SHT_PROGBITS && std::strcmp(names + section.sh_name, ".debug_line") == 0)
-            lines_ = LineTable(std::string(bytes + section.sh_offset, section.sh_size));
-        if (section.sh_type == SHT_PROGBITS && std::strcmp(names + section.sh_name, resources_section) == 0) {
+        const std::string name = names + section.sh_name;
+        if (section.sh_type == SHT_PROGBITS && name.rfind(".debug_", 0) == 0)
+            debug[name].assign(bytes + section.sh_offset, section.sh_size);
+        if (section.sh_type == SHT_PROGBITS && name == resources_section) {
             resources_.resize(section.sh_size / sizeof(kaas_abi::Resources));
             std::memcpy(resources_.data(), bytes + section.sh_offset, resources_.size() * sizeof(kaas_abi::Resources));
         }
@@ -174,12 +176,20 @@ void Image::read_sections(const char* bytes) {
             if (ELF64_ST_TYPE(symbols[number].st_info) == STT_FUNC) functions_.push_back(symbols[number].st_value);
     }
     std::sort(functions_.begin(), functions_.end());
+    lines_ = LineTable(std::move(debug[".debug_line"]));
+    inlined_ = InlinedCalls(std::move(debug[".debug_info"]), std::move(debug[".debug_abbrev"]),
+                            std::move(debug[".debug_ranges"]));
 }
 
 std::string Image::place(std::uintptr_t address) const {
     const std::uint64_t offset = address - load_address_;
     const auto after = std::upper_bound(functions_.begin(), functions_.end(), offset);
-    return after == functions_.begin() ? std::string() : lines_.find(offset, *std::prev(after));
+    if (after == functions_.begin()) return {};
+    const LineTable::Place found = lines_.find(offset, *std::prev(after));
+    if (found.exact) return found.line;
+    for (const Call& call : inlined_.at(offset))
+        if (std::string line = lines_.users_line(call); !line.empty()) return line;
+    return found.line;
 }
 
 const kaas_abi::Kernel* Image::kernel(const std::string& name) const {

@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "inlined.h"
 #include "kaas_emulator_abi.h"
 #include "lines.h"
 #include "types.h"
@@ -66,6 +67,7 @@ private:
     std::size_t code_bytes_ = 0;
     std::vector<std::uint64_t> functions_;  // where they start, as in the file, in order
     LineTable lines_;
+    InlinedCalls inlined_;
 };
 
 }  // namespace kaas

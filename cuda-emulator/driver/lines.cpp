@@ -1,76 +1,24 @@
 #include "lines.h"
 
-#include <cstring>
 #include <optional>
+
+#include "bytes.h"
 
 namespace kaas {
 namespace {
-
-// Bytes with an end. Past it everything is zero, and `failed` says so.
-class Bytes {
-public:
-    explicit Bytes(std::string_view bytes) : rest_(bytes) {}
-
-    template <class Value>
-    Value fixed() {
-        Value value{};
-        const std::string_view bytes = take(sizeof value);
-        if (!failed) std::memcpy(&value, bytes.data(), sizeof value);
-        return value;
-    }
-
-    std::uint64_t number() {
-        std::uint64_t value = 0;
-        for (unsigned shift = 0;; shift += 7) {
-            const auto byte = fixed<std::uint8_t>();
-            if (shift < 64) value |= std::uint64_t{byte & 0x7fu} << shift;
-            if (!(byte & 0x80)) return value;
-        }
-    }
-
-    std::int64_t signed_number() {
-        std::uint64_t value = 0;
-        unsigned shift = 0;
-        std::uint8_t byte;
-        do {
-            byte = fixed<std::uint8_t>();
-            if (shift < 64) value |= std::uint64_t{byte & 0x7fu} << shift;
-            shift += 7;
-        } while (byte & 0x80);
-        if (shift < 64 && (byte & 0x40)) value |= ~std::uint64_t{0} << shift;
-        return static_cast<std::int64_t>(value);
-    }
-
-    std::string_view text() {
-        const std::size_t length = rest_.find('\0');
-        if (length == std::string_view::npos) {
-            failed = true;
-            return {};
-        }
-        return take(length + 1).substr(0, length);
-    }
-
-    std::string_view take(std::uint64_t count) {
-        if (count > rest_.size()) {
-            failed = true;
-            count = rest_.size();
-        }
-        const std::string_view taken = rest_.substr(0, count);
-        rest_.remove_prefix(count);
-        return taken;
-    }
-
-    bool more() const { return !failed && !rest_.empty(); }
-    bool failed = false;
-
-private:
-    std::string_view rest_;
-};
 
 struct Row {
     std::uint64_t address = 0, file = 1;
     std::int64_t line = 1;
 };
+
+// A row of the user's, and whether it is the address's own or one before it.
+struct Found {
+    Row row;
+    bool exact;
+};
+
+std::string line_of(const std::string& file, std::int64_t line) { return file + ":" + std::to_string(line); }
 
 // One unit's line number program.
 class Program {
@@ -96,9 +44,9 @@ public:
     }
 
     // The row of the user's code for the address, as LineTable::find says; none where this unit does not cover it.
-    std::optional<Row> find(std::uint64_t address, std::uint64_t function) {
+    std::optional<Found> find(std::uint64_t address, std::uint64_t function) {
         if (!valid_) return std::nullopt;
-        std::optional<Row> users;  // the last row of the user's up to the address, in the running sequence
+        std::optional<Found> users;  // the last row of the user's up to the address, in the running sequence
         Row row;
         bool begun = false, covered = false;
         std::uint64_t start = 0;
@@ -106,7 +54,9 @@ public:
             if (!begun) start = row.address;
             begun = true;
             covered = start <= address && address < row.address;
-            if (!covered && row.address >= function && row.address <= address && is_users(row.file)) users = row;
+            if (covered || row.address < function || row.address > address) return;
+            if (is_users(row.file)) users = {row, true};
+            else if (users) users->exact = false;
         };
         Bytes code = code_;
         while (code.more() && !covered) {
@@ -164,6 +114,15 @@ public:
         return {};
     }
 
+    bool is_users(std::uint64_t file) {
+        if (file != known_file_) {
+            const std::string path = name(file);
+            known_file_ = file;
+            known_users_ = !path.empty() && path[0] != '/' && path[0] != '<';
+        }
+        return known_users_;
+    }
+
 private:
     std::string_view directory(std::uint64_t wanted) const {
         Bytes directories = directories_;
@@ -173,15 +132,6 @@ private:
             if (index == wanted) return name;
         }
         return {};
-    }
-
-    bool is_users(std::uint64_t file) {
-        if (file != known_file_) {
-            const std::string path = name(file);
-            known_file_ = file;
-            known_users_ = !path.empty() && path[0] != '/' && path[0] != '<';
-        }
-        return known_users_;
     }
 
     Bytes code_, directories_{{}}, files_{{}};
@@ -195,16 +145,24 @@ private:
 
 }  // namespace
 
-std::string LineTable::find(std::uint64_t address, std::uint64_t function) const {
+LineTable::Place LineTable::find(std::uint64_t address, std::uint64_t function) const {
     Bytes section(section_);
     while (section.more()) {
         const auto length = section.fixed<std::uint32_t>();
         Program program{Bytes(section.take(length))};
         if (section.failed) break;
-        if (const std::optional<Row> row = program.find(address, function))
-            return program.name(row->file) + ":" + std::to_string(row->line);
+        if (const std::optional<Found> found = program.find(address, function))
+            return {line_of(program.name(found->row.file), found->row.line), found->exact};
     }
     return {};
+}
+
+std::string LineTable::users_line(const Call& call) const {
+    Bytes section(section_);
+    section.take(call.table);
+    const auto length = section.fixed<std::uint32_t>();
+    Program program{Bytes(section.take(length))};
+    return program.is_users(call.file) ? line_of(program.name(call.file), call.line) : std::string();
 }
 
 }  // namespace kaas

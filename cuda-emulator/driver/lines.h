@@ -3,7 +3,8 @@
 
 #include <cstdint>
 #include <string>
-#include <string_view>
+
+#include "inlined.h"
 
 namespace kaas {
 
@@ -13,10 +14,19 @@ class LineTable {
 public:
     explicit LineTable(std::string section = {}) : section_(std::move(section)) {}
 
-    // "file:line" of the code at `address`, empty where it is not known. Code of the device language, which stands in
-    // files with absolute names, belongs to the line of the user's that comes before it, but not before `function`,
-    // the start of its function.
-    std::string find(std::uint64_t address, std::uint64_t function) const;
+    // Where code is from: "file:line", empty where it is not known.
+    struct Place {
+        std::string line;
+        bool exact = false;
+    };
+
+    // The line of the user's that the code at `address` is from, where it is from one. Else, as for code of the device
+    // language, which stands in files with absolute names, the one that comes before it, but not before `function`, the
+    // start of its function.
+    Place find(std::uint64_t address, std::uint64_t function) const;
+
+    // "file:line" of a call, empty where it stands in no file of the user's.
+    std::string users_line(const Call& call) const;
 
 private:
     std::string section_;

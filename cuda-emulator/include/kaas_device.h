@@ -1,6 +1,8 @@
 // The CUDA C++ device language for the host's compiler. It is included before every kernel source; a source never
 // includes it. `__global__`, `__launch_bounds__` and `__shared__` are no macros: the emulator's compiler reads and
 // replaces them after preprocessing (kaas_emulator/device_source.py).
+//
+// Functions that read or write through a kernel's pointer are __forceinline__: the line of a fault in one is then known.
 #pragma once
 
 #include <float.h>
@@ -36,8 +38,6 @@
 
 #include "kaas_device/warp.h"
 
-#include "kaas_device/print.h"
-
 #include "kaas_device/atomic.h"
 
 #include "kaas_device/arithmetic.h"
@@ -51,6 +51,8 @@
 #include "kaas_device/simd.h"
 
 #include "kaas_device/checked.h"
+
+#include "kaas_device/print.h"
 
 #include "kaas_device/launch.h"
 

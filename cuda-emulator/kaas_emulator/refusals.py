@@ -21,6 +21,7 @@ LAUNCHES = "a kernel cannot be launched from a source: the manifest's graph laun
 PTX = "inline PTX is not emulated; use CUDA's functions, or run this on a GPU"
 MANAGED = "managed memory is not supported; use __device__ or a buffer"
 CLUSTERS = "clusters of blocks are not supported"
+SECTIONS = "sections whose names begin with .kaas are the emulator's own; give this one another name"
 SINCE_VOLTA = "CUDA has removed it; the function that ends in _sync takes a mask of lanes as well"
 
 #: Names of CUDA, as a whole, and why they are not known here.
@@ -87,6 +88,8 @@ class Refusal:
 _MARKER = re.compile(r'#\s*(?:line\s+)?(?P<line>\d+)\s+"(?P<file>(?:[^"\\]|\\.)*)"(?P<flags>[ \d]*)')
 _WORDS = {"__managed__": MANAGED, "__cluster_dims__": CLUSTERS}
 _ASSEMBLY = {"asm", "__asm__", "__asm"}
+#: What can put something into a section.
+_NAMING = {"section", "__section__", *_ASSEMBLY}
 #: Assembly with nothing in it, which only keeps the compiler from moving things, is the same everywhere.
 _EMPTY = re.compile(r'\s*(?:volatile|__volatile__)?\s*\(\s*""\s*[:)]')
 
@@ -110,6 +113,8 @@ def refusals(text: str) -> Iterator[Refusal]:
             reason = _WORDS.get(here)
             if here in _ASSEMBLY and not all(braces) and not _EMPTY.match(text, token.end()):
                 reason = PTX
+        elif token["text"] is not None and ".kaas" in here and not _NAMING.isdisjoint(words):
+            reason = SECTIONS
         elif token["launch"] is not None:
             reason = LAUNCHES
         elif here == "{":

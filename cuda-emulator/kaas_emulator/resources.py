@@ -17,15 +17,27 @@ MOST_STATIC_SHARED = 48 << 10
 #: The section of an image that says it: `kaas_abi::Resources` for each kernel, in the order of the image's table.
 SECTION = ".kaas.resources"
 
+#: The compiler's message where it is not as it was written.
+NOT_AS_WRITTEN = (
+    f"error: the image's section {SECTION} holds more than the emulator wrote into it, or cannot be found: "
+    "the source has one of the same name, or too many sections"
+)
+
 #: Variables of the generated source: the address of the kernel of that number; in a kernel, its launch bound.
 KERNEL = "kaas_kernel_"
 LAUNCH_BOUND = "kaas_launch_bound"
 
 _RECORD = struct.Struct("<II")
+#: Of a 64-bit ELF file: where its table of sections is, bytes of one, how many, which has the names. Of a section: its
+#: name's place, and those of its content.
+_FILE = struct.Struct("<40xQ10xHHH")
+_HEADER = struct.Struct("<I20xQQ")
 _MOST_THREADS = 1024
 _SYMBOL = re.compile(r"[A-Za-z_][\w.$]*")
 _LABEL = re.compile(r"(?P<name>[A-Za-z_][\w.$]*):")
-_SIZE = re.compile(r"\t\.size\t(?P<name>[\w.$]+), (?P<bytes>\d+)$")
+_SIZE = re.compile(r"\t\.size\t(?P<name>[\w.$]+), (?P<bytes>[0-9]{1,18})$")
+_ALIGNMENT = re.compile(r"\t\.align (?P<bytes>[1-9][0-9]{0,8})$")
+_WORD = re.compile(r"\t\.long\t(?P<value>[0-9]{1,18})$")
 _ALIAS = re.compile(r"\t\.set\t(?P<name>[\w.$]+),(?P<other>[\w.$]+)$")
 #: The device language's own variables, which are thread-local as well.
 _OWN = "_ZN11kaas_device"
@@ -95,16 +107,16 @@ def _read(assembly: str) -> _Program:
             is_shared = line.startswith(("\t.section\t.tbss", "\t.section\t.tdata"))
             if line.startswith("\t.section\t.debug"):
                 name = ""
-        elif line.startswith("\t.align "):
-            alignment = int(line[8:])
+        elif (aligned := _ALIGNMENT.match(line)) is not None:
+            alignment = int(aligned["bytes"])
         elif (size := _SIZE.match(line)) is not None:
             sizes[size["name"]] = int(size["bytes"])
         elif (alias := _ALIAS.match(line)) is not None:
             program.refers.setdefault(alias["name"], set()).add(alias["other"])
         elif name and line.startswith("\t") and (line[1] != "." or line.startswith(("\t.quad", "\t.long"))):
             program.refers[name].update(_SYMBOL.findall(line, 2))
-            if line.startswith("\t.long\t") and line[7:].isdigit():
-                program.words.setdefault(name, int(line[7:]))
+            if (word := _WORD.match(line)) is not None:
+                program.words.setdefault(name, int(word["value"]))
     return program
 
 
@@ -127,3 +139,18 @@ def section(found: Sequence[Resources]) -> str:
 def from_section(content: bytes) -> Iterator[Resources]:
     """The resources that a section tells, in the order of the image's table."""
     return (Resources(*record) for record in _RECORD.iter_unpack(content))
+
+
+def are_told(found: Sequence[Resources], image: bytes) -> bool:
+    """Whether an image's section tells these and nothing else: a source can put things into a section of any name."""
+    start, size, count, names = _FILE.unpack_from(image)
+    headers = [_HEADER.unpack_from(image, start + at * size) for at in range(count)]
+    if names >= count:  # More sections than the header can count.
+        return False
+    texts = headers[names][1]
+    contents = [
+        image[place : place + length]
+        for name, place, length in headers
+        if image.startswith(f"{SECTION}\0".encode(), texts + name)
+    ]
+    return contents == [b"".join(_RECORD.pack(one.static_shared, one.threads) for one in found)]

@@ -40,10 +40,17 @@ _CHECKS = (
     "-fsanitize=kernel-address", "--param=asan-instrumentation-with-call-threshold=0", "--param=asan-stack=0",
     "--param=asan-globals=0", "-fno-sanitize-address-use-after-scope", "-fno-optimize-sibling-calls",
     "-fno-builtin-memcpy", "-fno-builtin-memmove", "-fno-builtin-memset", "-U_FORTIFY_SOURCE", "-DKAAS_CHECKED",
-    # What is moved out of a loop loses its line; the loop over a block's threads is around every kernel.
-    "-fno-tree-loop-im",
+    # What is moved out of a loop loses its line; the loop over a block's threads is around every kernel. So does what
+    # is done once for several places of the source.
+    "-fno-tree-loop-im", "-fno-tree-pre", "-fno-code-hoisting", "-fno-tree-tail-merge", "-fno-crossjumping",
 )  # fmt: skip
-_CHECKED_CALLS = ("-Wl,--wrap=memcpy", "-Wl,--wrap=memmove", "-Wl,--wrap=memset")
+_CHECKED_CALLS = tuple(
+    f"-Wl,--wrap={name}"
+    for name in (
+        "memcpy", "memmove", "memset",
+        *(name + suffix for name in ("frexp", "modf", "remquo", "sincos") for suffix in ("", "f")),
+    )
+)  # fmt: skip
 
 _MESSAGES = (
     "-fno-diagnostics-show-caret", "-fno-show-column", "-fdiagnostics-color=never", "-fmessage-length=0",
@@ -181,7 +188,10 @@ def compile_image(
         with assembly.open("a") as file:
             file.write(resources.section(found))
         _run([compiler.compiler(), assembly.name, *_link(), "-o", image.name], workdir)
-        return image.read_bytes()
+        content = image.read_bytes()
+        if not resources.are_told(found, content):
+            raise CompileFailed(resources.NOT_AS_WRITTEN)
+        return content
     finally:
         for path in (host_source, assembly, image):
             path.unlink(missing_ok=True)

@@ -12,6 +12,9 @@ from PIL import Image
 
 def main(args: dict[str, Any]) -> dict[str, Any]:
     """`photo` is the s3:// reference of a picture; the result's `image` that of a .npy beside it, in grey."""
+    lacking = [name for name in ("endpoint", "access_key", "secret_key", "photo") if name not in args]
+    if lacking or not str(args["photo"]).startswith("s3://"):
+        return {"error": f"photo is the s3:// reference of a picture, all else is bound; missing: {lacking}"}
     s3 = boto3.client(
         "s3",
         endpoint_url=args["endpoint"],

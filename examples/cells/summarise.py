@@ -15,6 +15,9 @@ LEAST_PIXELS = 100
 
 def main(args: dict[str, Any]) -> dict[str, Any]:
     """`labels` is the reference of int32[height, width]; gives how many cells, the largest, and a picture beside it."""
+    lacking = [name for name in ("endpoint", "access_key", "secret_key", "labels") if name not in args]
+    if lacking or not str(args["labels"]).startswith("s3://"):
+        return {"error": f"labels is the s3:// reference of an array, all else is bound; missing: {lacking}"}
     access = {"aws_access_key_id": args["access_key"], "aws_secret_access_key": args["secret_key"]}
     s3 = boto3.client("s3", endpoint_url=args["endpoint"], region_name="us-east-1", **access)
     bucket, _, key = args["labels"].removeprefix("s3://").partition("/")

@@ -28,6 +28,9 @@ def equations(side: int) -> dict[str, np.ndarray[Any, Any]]:
 
 def main(args: dict[str, Any]) -> dict[str, Any]:
     """`folder` is where in the store the arrays go, `side` how many points the plate has along each side."""
+    lacking = [name for name in ("endpoint", "access_key", "secret_key", "folder") if name not in args]
+    if lacking or not str(args["folder"]).startswith("s3://"):
+        return {"error": f"folder is an s3:// prefix, all else is bound; missing: {lacking}"}
     access = {"aws_access_key_id": args["access_key"], "aws_secret_access_key": args["secret_key"]}
     s3 = boto3.client("s3", endpoint_url=args["endpoint"], region_name="us-east-1", **access)
     bucket, _, folder = args["folder"].removeprefix("s3://").partition("/")

@@ -31,7 +31,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from kaas.client import PoolClient
 from kaas.connections import ConnectionFailedError, Connections
 from kaas.errors import KaasError
-from kaas_local.credentials import BUCKETS, REGION, Credentials
+from kaas_local.credentials import REGION, Credentials
 from kaas_local.lifeline import tied
 from kaas_local.ports import take
 from kaas_local.seaweedfs import Ports, SeaweedFS, SeaweedFSError
@@ -70,11 +70,12 @@ _log = logging.getLogger("kaas_local")
 
 @dataclass(frozen=True)
 class Options:
-    """What `kaas up` was asked for; `device` is `cuda` or `emulated`."""
+    """What `kaas up` was asked for; `device` is `cuda` or `emulated`, `namespaces` are those besides the known ones."""
 
     device: str
     devices: int
     allow_unsandboxed: bool
+    namespaces: Sequence[str]
 
 
 class _Stopped(BaseException):
@@ -107,7 +108,7 @@ class Daemon:
         self._state = state
         self._options = options
         self._report = report
-        self._credentials = Credentials.ensure(state)
+        self._credentials = Credentials.ensure(state, options.namespaces)
         (state.path / "store").mkdir(mode=0o700, exist_ok=True)
         (state.path / "pool").mkdir(mode=0o700, exist_ok=True)
         (state.path / "openwhisk").mkdir(mode=0o700, exist_ok=True)
@@ -163,7 +164,7 @@ class Daemon:
         try:
             with self._admin_client() as client:
                 present = {bucket["Name"] for bucket in client.list_buckets()["Buckets"]}
-                for bucket in BUCKETS:
+                for bucket in self._credentials.buckets:
                     if bucket not in present:
                         client.create_bucket(Bucket=bucket)
         except (BotoCoreError, ClientError) as error:
@@ -399,6 +400,7 @@ def main() -> int:
     parser.add_argument("--device", choices=("cuda", "emulated"), required=True)
     parser.add_argument("--devices", type=int, default=1)
     parser.add_argument("--allow-unsandboxed", action="store_true")
+    parser.add_argument("--namespace", action="append", default=[])
     parser.add_argument("--report", type=int, help="descriptor for the progress of the start")
     given = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
@@ -419,7 +421,8 @@ def main() -> int:
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
         end_leftovers(state)
-        Daemon(state, Options(given.device, given.devices, given.allow_unsandboxed), report).run()
+        options = Options(given.device, given.devices, given.allow_unsandboxed, given.namespace)
+        Daemon(state, options, report).run()
     except _Stopped:
         _log.info("stopped")
         report.send(failed="the stack was stopped while it started", hint="`kaas up` starts it again")

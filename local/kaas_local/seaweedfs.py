@@ -26,6 +26,9 @@ from kaas_local.ports import Claim, take
 #: gRPC ports are the HTTP ports plus this.
 _GRPC = 10_000
 
+#: Where SeaweedFS has its local sockets, whatever TMPDIR says.
+_SOCKETS = Path("/tmp")  # noqa: S108
+
 #: Below Linux's ephemeral ports (from 32768), gRPC ports included, so that no outgoing connection takes one.
 _LOWEST, _HIGHEST = 10_240, 32_767 - _GRPC
 
@@ -153,12 +156,23 @@ class SeaweedFS:
             except subprocess.TimeoutExpired:
                 self.kill()
         self.process = None
+        self._remove_sockets()
 
     def kill(self) -> None:
         """End the process by force; what it acknowledged is on disk."""
         if self.process is not None:
             self.process.kill()
             self.process.wait()
+            self._remove_sockets()
+
+    def _remove_sockets(self) -> None:
+        """SeaweedFS makes one beside each of its ports, most at fixed paths, and leaves it there."""
+        ports = self.ports
+        for port in (ports.s3, ports.master, ports.volume, ports.filer, ports.admin):
+            for number in (port, port + _GRPC):
+                for path in _SOCKETS.glob(f"seaweedfs-*-{number}.sock"):
+                    with contextlib.suppress(OSError):
+                        path.unlink()
 
     def _command(self, data: Path) -> list[str]:
         ports = self.ports

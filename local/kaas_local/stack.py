@@ -9,11 +9,11 @@ import select
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Literal
 
-from kaas_local.credentials import REGION, Credentials
+from kaas_local.credentials import GUEST, REGION, Credentials
 from kaas_local.lifeline import tied
 from kaas_local.state import Stack, StackError, StateDirectory
 
@@ -47,12 +47,14 @@ def start(
     *,
     devices: int = 1,
     allow_unsandboxed: bool = False,
+    namespaces: Iterable[str] = (),
     dies_with_parent: bool = False,
     on_step: Callable[[str], None] = lambda step: None,
 ) -> Stack:
     """Start the stack and wait until it is ready; `on_step` is told what is waited for.
 
-    It runs until `stop`, or, if it `dies_with_parent`, is killed when the calling thread ends.
+    It has the namespace `guest`, those it had before, and `namespaces`. It runs until `stop`, or, if it
+    `dies_with_parent`, is killed when the calling thread ends.
 
     Raises StackError if it cannot be started, with the last lines of the log that says why.
     """
@@ -61,6 +63,8 @@ def start(
     command += ["--devices", str(devices)]
     if allow_unsandboxed:
         command.append("--allow-unsandboxed")
+    for name in namespaces:
+        command += ["--namespace", name]
     mine, theirs = os.pipe()
     command += ["--report", str(theirs)]
     with open(mine, "rb") as report:  # noqa: PTH123
@@ -119,19 +123,23 @@ def stop(state: StateDirectory) -> bool:
     return True
 
 
-def environment(stack: Stack, credentials: Credentials) -> dict[str, str]:
-    """The variables by which programs find the stack: client, boto3, AWS CLI, action proxy, `wsk`, npm `openwhisk`."""
+def environment(stack: Stack, credentials: Credentials, namespace: str = GUEST) -> dict[str, str]:
+    """The variables by which programs find the stack: client, boto3, AWS CLI, action proxy, `wsk`, npm `openwhisk`.
+
+    They have the keys of one namespace, which has to be one of the stack's.
+    """
+    keys = credentials.namespaces[namespace]
     return {
         "KAAS_POOL_URL": stack.pool_url,
-        "KAAS_TOKEN": credentials.token,
+        "KAAS_TOKEN": keys.token,
         "AWS_ENDPOINT_URL_S3": stack.store_url,
-        "AWS_ACCESS_KEY_ID": credentials.tenant_key.access_key,
-        "AWS_SECRET_ACCESS_KEY": credentials.tenant_key.secret_key,
+        "AWS_ACCESS_KEY_ID": keys.store_key.access_key,
+        "AWS_SECRET_ACCESS_KEY": keys.store_key.secret_key,
         "AWS_DEFAULT_REGION": REGION,
         "WHISK_APIHOST": stack.api_url,
-        "WHISK_AUTH": credentials.api_key,
+        "WHISK_AUTH": keys.api_key,
         "__OW_API_HOST": stack.api_url,
-        "__OW_API_KEY": credentials.api_key,
+        "__OW_API_KEY": keys.api_key,
     }
 
 

@@ -23,7 +23,7 @@ from kaas.call import Call
 from kaas.dtypes import Number
 from kaas.errors import CallerError
 from kaas.expressions import Expression
-from kaas.formats import Layout, format_of, inline, safetensors
+from kaas.formats import Layout, format_of, inline, raw, safetensors
 from kaas.manifest import Buffer, Dimension, Manifest
 from kaas.references import MAX_INLINE_BYTES, MAX_RESULT_BYTES, InlineValue, Reference
 
@@ -201,6 +201,7 @@ class Binder:
                 "size_mismatch",
                 f"{found.label} has {found.layout.nbytes} bytes, no multiple of the {itemsize} of {buffer.dtype.name}",
                 where=self._where(buffer),
+                hint=_raw_hint(found),
             )
         if known == 0:
             return False
@@ -211,6 +212,7 @@ class Binder:
                 f"{found.label} has {count} elements, which no {unknown} makes {buffer.shape_text}"
                 f"{self._values(*buffer.shape)}",
                 where=self._where(buffer),
+                hint=_raw_hint(found),
             )
         self.names[unknown] = self.symbols[unknown] = extent
         return True
@@ -249,6 +251,7 @@ class Binder:
                     f"{found.label} has {found.layout.nbytes} bytes, and {buffer.name} {buffer.shape_text} of "
                     f"{buffer.dtype.name} needs {nbytes}{self._values(*buffer.shape)}",
                     where=self._where(buffer),
+                    hint=_raw_hint(found),
                 )
             source = found.source
         target = self._target(buffer, shape, nbytes) if buffer.is_stored else None
@@ -328,6 +331,15 @@ class Binder:
             where=self._where(buffer),
             hint="give it as .npy, whose header has the shape",
         )
+
+
+def _raw_hint(found: _Input) -> str | None:
+    """Why a length was all that there was to go by, where the name of an object or a file is the reason."""
+    source = found.source
+    if isinstance(source, InlineSource):
+        return None
+    name = source.key if isinstance(source, ObjectSource) else source.path
+    return raw.advice(name.rpartition("/")[2]) if format_of(name).NAME == raw.NAME else None
 
 
 def _root(value: int, degree: int) -> int:

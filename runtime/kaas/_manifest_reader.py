@@ -28,10 +28,20 @@ MAX_LET = 1024
 _IO = ("in", "out", "inout", "temp", "const")
 _ACTION_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.@ -]{0,127}")
 
-_KEYS = ("kaas", "name", "description", "params", "buffers", "let", "graph", "rename", "freshness", "ack", "events")
-_LATER = {
-    "rights": "choosing whose store rights default references use (rights)",
-}
+_KEYS = (
+    "kaas",
+    "name",
+    "description",
+    "params",
+    "buffers",
+    "let",
+    "graph",
+    "rename",
+    "freshness",
+    "ack",
+    "events",
+    "rights",
+)
 _PARAM_KEYS = ("type", "default", "description")
 _BUFFER_KEYS = ("io", "dtype", "shape", "zero", "from", "freshness", "description")
 
@@ -45,7 +55,7 @@ def read_tree(tree: Node, filename: str) -> Manifest:
     """Check a manifest's YAML tree."""
     top = Section(tree, "", filename, "the manifest")
     _check_version(top)
-    top.check_keys(_KEYS, _LATER)
+    top.check_keys(_KEYS)
     name = top.text("name", example="name: saxpy")
     if not _ACTION_NAME.fullmatch(name):
         raise top.invalid(
@@ -72,6 +82,7 @@ def read_tree(tree: Node, filename: str) -> Manifest:
     check_unique(params, buffers, let_places)
     scope = Scope(params, buffers, let)
     scope.check_definitions()
+    _check_rights(top)
     graph = GraphReader(filename, scope, let_places)
     steps = graph.read(top)
     return Manifest(
@@ -226,6 +237,24 @@ def _read_ack(top: Section) -> Ack:
     if node.value not in ACKS:
         raise top.invalid("ack", f"{describe(node)} is no acknowledgement", advise(str(node.value), ACKS, "one of"))
     return cast("Ack", node.value)
+
+
+def _check_rights(top: Section) -> None:
+    """The manifest may say whose store rights the action's references are read with; they are always the caller's."""
+    if "rights" not in top.entries:
+        return
+    node = top.entries["rights"]
+    if node.value == "owner":
+        raise AuthorError(
+            "not_supported",
+            "rights: owner would let callers read with the owner's store rights, and the pool knows who calls an "
+            "action, but not whose it is: every caller uploads the bundle as their own",
+            where=top.where("rights"),
+            hint="give the callers the right to read those objects in the store, or put a file into the bundle "
+            "(io: const, from: weights.npy)",
+        )
+    if node.value != "caller":
+        raise top.invalid("rights", f"{describe(node)} does not say whose rights", "rights: caller, or leave it out")
 
 
 def _read_rename(top: Section, params: dict[str, Param], buffers: dict[str, Buffer]) -> dict[str, str]:

@@ -21,7 +21,6 @@ _STEP = re.compile(r"graph\[\d+\](?:\.repeat\.steps\[\d+\])*")
 _DEFINITION = re.compile(r"(?:params|buffers)\.\w+")
 _PART = re.compile(r"\[(\d+)\]|([^.\[\]]+)")
 _MEANT = re.compile(r"did you mean '(\w+)'\?")
-_SURPLUS_KEYS = frozenset({"unknown_key", "not_supported_yet"})
 
 
 def read_all(data: bytes | str, filename: str) -> tuple[Manifest | None, tuple[AuthorError, ...]]:
@@ -59,7 +58,7 @@ def _read(tree: Node, filename: str) -> Manifest | AuthorError:
 
 def _mend_key(tree: Node, path: str, error: AuthorError) -> bool:
     """Rename a mistyped key to what was meant, or leave a surplus one out."""
-    if error.code not in _SURPLUS_KEYS:
+    if error.code != "unknown_key":
         return False
     parent, _, key = path.rpartition(".")
     node = _find(tree, parent)

@@ -37,6 +37,8 @@ def check_renames(
             if isinstance(target, str) and target in buffers:
                 problem = f"{target!r} is never given by a call"
             hint = advise(target, targets, "it can become") if isinstance(target, str) else "write {incoming: x}"
+            if incoming in targets and isinstance(target, str) and target not in buffers:
+                hint = f"the name that comes in stands first: {{{shorten(target)}: {incoming!r}}}"
             raise refuse(incoming, problem, hint)
         if target in taken:
             raise refuse(

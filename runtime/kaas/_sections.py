@@ -65,14 +65,12 @@ class Section:
         path = f"{self.path}.{key}" if self.path else key
         return place(self.file, node.line if node else self.line, path)
 
-    def check_keys(self, known: Iterable[str], later: Mapping[str, str] | None = None) -> None:
-        """Refuse every key that is not `known`: those of `later` as not run yet, those of NEVER with the reason."""
+    def check_keys(self, known: Iterable[str]) -> None:
+        """Refuse every key that is not `known`, those of NEVER with the reason."""
         names = list(known)
         for key in self.entries:
             if key in names:
                 continue
-            if later and key in later:
-                raise self.not_yet(key, later[key])
             if key in NEVER:
                 raise AuthorError("not_supported", f"{key!r}: {NEVER[key]}", where=self.where(key))
             raise AuthorError(
@@ -94,14 +92,6 @@ class Section:
         if before != "description" and " " not in key:
             return None
         return f'YAML ends a text at the comma: put all of it in quotes, {before}: "{text.value[:80]}, ..."'
-
-    def not_yet(self, key: str, feature: str) -> AuthorError:
-        """The error for a feature of version 1 that this release does not run."""
-        return AuthorError(
-            "not_supported_yet",
-            f"{feature} is part of manifest version 1, but this release does not run it yet",
-            where=self.where(key),
-        )
 
     def invalid(self, key: str | None, message: str, hint: str | None = None) -> AuthorError:
         """A `manifest_invalid` at `key`."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -19,6 +20,24 @@ YAML = "application/yaml"
 
 #: What every cubin begins with: it is an ELF file.
 _ELF = b"\x7fELF"
+
+#: What every manifest has, in YAML's block style or in its other one.
+_MANIFEST = re.compile(r"(^|[{,])\s*['\"]?kaas['\"]?\s*:", re.MULTILINE)
+
+#: What others' code has in it, what to call it, and what else may be meant.
+_CODE = [
+    (re.compile(r"__global__|^\s*#\s*include\b", re.MULTILINE), "a CUDA source alone", "`kaas new` makes a folder; "),
+    (
+        re.compile(r"^(def \w+\(|import \w|from [\w.]+ import |class \w+[(:])", re.MULTILINE),
+        "Python code",
+        "its kind is python:3; ",
+    ),
+    (
+        re.compile(r"^\s*((async )?function\b|(module\.)?exports\b)", re.MULTILINE),
+        "JavaScript",
+        "its kind is nodejs:20; ",
+    ),
+]
 
 #: What a CUDA source may include: files of these suffixes belong to a bundle though the manifest does not name them.
 INCLUDABLE = frozenset({".cu", ".cuh", ".h", ".hh", ".hpp", ".hxx", ".inc", ".inl", ".c", ".cc", ".cpp"})
@@ -57,7 +76,9 @@ class Bundle:
             content_type = ZIP
         else:
             files = {}
-            manifest = Manifest.parse(_text_of(data))
+            text = _text_of(data)
+            _refuse_code(text)
+            manifest = Manifest.parse(text)
             content_type = YAML
         _check_sources(manifest, files, content_type, is_built)
         return Bundle(manifest, MappingProxyType(files), digest, content_type, _layouts(manifest, files))
@@ -124,6 +145,19 @@ def _text_of(data: bytes) -> str:
     return text
 
 
+def _refuse_code(text: str) -> None:
+    """Raise `bundle_invalid` for a file that is the code of something else, of which YAML's errors would say little."""
+    if _MANIFEST.search(text):
+        return
+    for pattern, what, otherwise in _CODE:
+        if pattern.search(text):
+            raise AuthorError(
+                "bundle_invalid",
+                f"this is {what}; a kernel action is a {FILE_NAME} and the CUDA sources it names",
+                hint=f"{otherwise}`kaas build DIR -o action.zip` makes the zip of a kernel action from its folder",
+            )
+
+
 def _check_sources(manifest: Manifest, files: Mapping[str, bytes], content_type: str, is_built: bool) -> None:
     for step in manifest.kernel_steps:
         source = step.source
@@ -154,7 +188,10 @@ def _missing(
     if architecture is not None and content_type == ZIP:
         hint = f"kaas build --arch {architecture} makes it from the source and puts it into the zip"
     elif content_type == YAML:
-        hint = "a bundle that is only text has no files: write the source after 'source: |', or make a zip"
+        hint = (
+            "a bundle that is only text has no files: `kaas build DIR -o action.zip` makes a zip of the folder, or "
+            "write the source after 'source: |'"
+        )
     else:
         hint = suggest(path, files) or f"the bundle has {', '.join(sorted(files)[:10])}"
     return AuthorError("source_missing", f"{path!r} is not in the bundle", where=where, hint=hint)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import islice
@@ -16,9 +17,12 @@ from kaas.errors import CallerError
 from kaas.freshness import ALWAYS, PINNED, Freshness
 from kaas.manifest import ACKS, Ack, Buffer, Manifest, Param
 from kaas.references import InlineValue, Reference, output_reference, parse_input
-from kaas.suggest import advise, suggest
+from kaas.suggest import advise, near
 
 _MISSING = object()
+
+#: What actions that use the store are given, best by their package, which gives it to kernel actions too.
+CONNECTION = frozenset({"endpoint", "access_key", "secret_key", "session_token", "region", "ca_bundle"})
 
 #: So many of a call's unknown arguments are compared with a missing one.
 _COMPARED = 64
@@ -105,6 +109,7 @@ class _CallReader:
         self.outputs_prefix = outputs_prefix
         self.reads: dict[str, Reference | InlineValue] = {}
         self.writes: dict[str, Reference | InlineOutput] = {}
+        self.renames = renames
         self.places = {target: f"arguments.{incoming}" for incoming, target in renames.items() if incoming in arguments}
 
     def read(self) -> Call:
@@ -128,7 +133,7 @@ class _CallReader:
         params = {name: self._param(param, unknown) for name, param in manifest.params.items()}
         for buffer in manifest.buffers.values():
             if buffer.io == "out":
-                self._output(buffer, arguments.get(buffer.name))
+                self._output(buffer, arguments.get(buffer.name), unknown)
             elif buffer.is_fixed:
                 self._refuse_fixed(buffer)
                 if buffer.reference is not None:
@@ -138,7 +143,7 @@ class _CallReader:
                 if buffer.name not in arguments:
                     raise self._input_missing(buffer.name, _WHAT[buffer.io], unknown)
                 if buffer.io == "inout":
-                    self._inout(buffer, arguments[buffer.name])
+                    self._inout(buffer, arguments[buffer.name], unknown)
                 else:
                     self.reads[buffer.name] = parse_input(arguments[buffer.name], self._where(buffer.name))
         if len(self.writes) > 1:
@@ -163,19 +168,23 @@ class _CallReader:
                 "argument_invalid",
                 f"parameter {param.name!r} is {param.dtype.name}: {reason}",
                 where=self._where(param.name),
-                hint="numbers are not quoted in JSON" if isinstance(value, str) else None,
+                hint=_number_hint(value) if isinstance(value, str) else None,
             ) from None
 
     def _input_missing(self, name: str, what: str, unknown: tuple[str, ...]) -> CallerError:
-        hint = f"{'give a value' if 'parameter' in what else 'give a reference'} as argument {name!r}"
-        if unknown:
-            quoted = ", ".join(shorten(key) for key in unknown[:8])
-            hint = (
-                f"the call also has {quoted}, which the action does not know; {hint}, "
-                f'or rename one of them, such as "rename": {{{json.dumps(unknown[0][:60])}: "{name}"}}'
+        is_param = name in self.manifest.params
+        hint = f"give a {'value' if is_param else 'reference'} as argument {name!r}"
+        strange = [key for key in unknown if key not in CONNECTION]
+        if meant := _near(name, strange):
+            hint = f"the call also has {meant}; was {name!r} meant?"
+        elif strange:
+            fits = _is_scalar if is_param else _is_array
+            fitting = next((key for key in strange if fits(self.arguments[key])), None)
+            hint = f"the call also has {_quoted(strange)}, which the action does not know; {hint}, or " + (
+                "put the actions of a sequence into the order in which they make what the next one takes"
+                if fitting is None
+                else f'rename one of them, such as "rename": {{{json.dumps(fitting[:60])}: "{name}"}}'
             )
-            if any(suggest(key, [name]) for key in unknown[:_COMPARED]):
-                hint = f"the call also has {quoted}; was {name!r} meant?"
         return CallerError("input_missing", f"{what} {name!r} is not given", where=f"arguments.{name}", hint=hint)
 
     def _refuse_fixed(self, buffer: Buffer) -> None:
@@ -187,10 +196,10 @@ class _CallReader:
                 hint="leave it out; an action without 'from' lets the caller bind a const",
             )
 
-    def _output(self, buffer: Buffer, value: object) -> None:
+    def _output(self, buffer: Buffer, value: object, unknown: tuple[str, ...]) -> None:
         where = self._where(buffer.name)
         if value is None:
-            self.writes[buffer.name] = self._default_target(buffer.name, where)
+            self.writes[buffer.name] = self._default_target(buffer.name, where, unknown)
         elif value == "inline":
             self.writes[buffer.name] = InlineOutput()
         elif value == "base64":
@@ -205,7 +214,7 @@ class _CallReader:
                 hint='an output goes to a reference such as s3://bucket/key, or comes back: "inline" or "base64"',
             )
 
-    def _inout(self, buffer: Buffer, value: object) -> None:
+    def _inout(self, buffer: Buffer, value: object, unknown: tuple[str, ...]) -> None:
         where = self._where(buffer.name)
         if isinstance(value, dict) and "base64" not in value:
             if "from" not in value or set(value) - {"from", "to"}:
@@ -216,7 +225,7 @@ class _CallReader:
                     hint='a reference (changed in place), or {"from": ..., "to": ...}',
                 )
             self.reads[buffer.name] = parse_input(value["from"], f"{where}.from")
-            self._output(buffer, value.get("to"))
+            self._output(buffer, value.get("to"), unknown)
             return
         source = parse_input(value, where)
         if not isinstance(source, Reference) or source.is_range or source.version is not None:
@@ -228,18 +237,14 @@ class _CallReader:
             )
         self.reads[buffer.name] = self.writes[buffer.name] = source
 
-    def _default_target(self, name: str, where: str) -> Reference:
+    def _default_target(self, name: str, where: str, unknown: tuple[str, ...]) -> Reference:
         prefix: object = self.outputs_prefix
         place = "outputs"
         if prefix is None:
             prefix, place = self.arguments.get("outputs"), "arguments.outputs"
-        if prefix is None:
-            raise CallerError(
-                "output_unbound",
-                f"nothing says where the output {name!r} goes",
-                where=where,
-                hint=f"give {name!r} a reference or \"inline\", or give 'outputs' a prefix such as s3://bucket/results",
-            )
+            if prefix is None:
+                raise self._output_unbound(name, where, unknown)
+            self.places[name] = place
         if not isinstance(prefix, str) or "?" in prefix or "://" not in prefix:
             raise CallerError(
                 "reference_invalid",
@@ -248,6 +253,15 @@ class _CallReader:
                 hint="for example s3://bucket/results",
             )
         return output_reference(f"{prefix.rstrip('/')}/{self.activation_id}/{name}.npy", place)
+
+    def _output_unbound(self, name: str, where: str, unknown: tuple[str, ...]) -> CallerError:
+        prefix = "give 'outputs' a prefix such as s3://bucket/results"
+        hint = f'give {name!r} a reference or "inline", or {prefix}'
+        if self.places.get(taken := self.renames.get(name, "")) == f"arguments.{name}":
+            hint = f"{name!r} was taken as {taken!r} by rename, so it does not say where the output goes; {prefix}"
+        elif meant := _near(name, unknown):
+            hint = f"the call also has {meant}; was {name!r} meant?"
+        return CallerError("output_unbound", f"nothing says where the output {name!r} goes", where=where, hint=hint)
 
     def _refuse_shared_targets(self) -> None:
         seen: dict[str, str] = {}
@@ -338,6 +352,33 @@ class _CallReader:
                 hint='say where the result goes: {"from": ..., "to": ...}',
             )
         return ALWAYS
+
+
+def _near(name: str, given: Sequence[str]) -> str:
+    """Those of a call's unknown arguments that may be a misspelt `name`, quoted; nothing if there are none."""
+    return _quoted([key for key in given[:_COMPARED] if near(key, [name])])
+
+
+def _quoted(names: Sequence[str]) -> str:
+    return ", ".join(shorten(name) for name in names[:8])
+
+
+def _number_hint(text: str) -> str:
+    with suppress(ValueError):
+        if math.isfinite(float(text)):
+            return "numbers are not quoted in JSON"
+    return f"{shorten(text)} came as a text: give a number, such as 2 or 0.5"
+
+
+def _is_scalar(value: object) -> bool:
+    return isinstance(value, int | float)
+
+
+def _is_array(value: object) -> bool:
+    """Whether an argument may be meant for an input."""
+    if isinstance(value, str):
+        return value.startswith(("s3://", "file://"))
+    return isinstance(value, list) or (isinstance(value, dict) and "base64" in value)
 
 
 def _renames(manifest: Manifest, arguments: Mapping[str, Any]) -> Mapping[str, str]:

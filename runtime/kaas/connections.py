@@ -6,16 +6,24 @@ invocation through the action proxy may take (docs/numbers.md, P5).
 
 from __future__ import annotations
 
+import io
 import select
+import socket
 import ssl
+import time
 from collections import deque
 from collections.abc import Mapping
 from contextlib import suppress
+from functools import partial
 from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
+from typing import Any, cast
 from urllib.parse import urlsplit
 
 #: Connections kept idle; more may be in use.
 _MOST_IDLE = 64
+
+#: The largest answers are an invocation's: inline outputs of 64 KiB each, and its log.
+_MOST_BYTES = 16 << 20
 
 
 class ConnectionFailedError(Exception):
@@ -71,17 +79,23 @@ class Connections:
         connect_s: float,
         answer_s: float,
     ) -> tuple[int, bytes]:
-        """Send a request and return the status and the body of its answer; raises ConnectionFailedError.
+        """Send a request and return the status and the body (at most 16 MiB) of its answer.
 
-        Giving up, by a time-out or an exception from outside, closes the connection.
+        `answer_s` is for the request and the whole of its answer. Giving up, by a time-out or an exception from
+        outside, closes the connection. Raises ConnectionFailedError.
         """
         connection = self._take()
         try:
             if connection.sock is None:
                 _connect(connection, connect_s)
             connection.sock.settimeout(answer_s)
+            connection.response_class = cast("type[HTTPResponse]", partial(_Answer, time.monotonic() + answer_s))
             response = _exchange(connection, method, f"{self._prefix}{path}", body, headers)
-            data = response.read()
+            data = response.read(_MOST_BYTES + 1)
+            if len(data) > _MOST_BYTES:
+                raise UntrustedError(f"sent an answer of more than {_MOST_BYTES >> 20} MiB")
+            if response.length:
+                raise LostError("closed the connection in the middle of its answer")
         except TimeoutError:
             connection.close()
             raise SilentError("took the request and did not answer in time") from None
@@ -108,6 +122,36 @@ class Connections:
         if self._tls is not None:
             return HTTPSConnection(self._host, self._port, context=self._tls)
         return HTTPConnection(self._host, self._port)
+
+
+class _Answer(HTTPResponse):
+    """An answer that has to be read before a time on the monotonic clock; else reading raises TimeoutError.
+
+    A socket's time-out is for one read of its bytes: who sends them one by one would never end.
+    """
+
+    def __init__(self, deadline: float, sock: socket.socket, *arguments: Any, **options: Any) -> None:
+        super().__init__(sock, *arguments, **options)
+        self.fp = io.BufferedReader(_Timed(self.fp.detach(), sock, deadline))
+
+
+class _Timed(io.RawIOBase):
+    def __init__(self, raw: io.RawIOBase, sock: socket.socket, deadline: float) -> None:
+        self._raw, self._sock, self._deadline = raw, sock, deadline
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int | None:
+        left = self._deadline - time.monotonic()
+        if left <= 0:
+            raise TimeoutError
+        self._sock.settimeout(left)
+        return self._raw.readinto(buffer)
+
+    def close(self) -> None:
+        self._raw.close()
+        super().close()
 
 
 def _connect(connection: HTTPConnection, seconds: float) -> None:

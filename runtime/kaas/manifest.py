@@ -125,7 +125,7 @@ class Manifest:
         """Read and check a manifest.
 
         Raises AuthorError: `manifest_invalid`, `unknown_key`, `name_reserved`, `name_duplicate`, `name_unknown`,
-        `expression_invalid`, `not_supported` or `not_supported_yet`, each with the line.
+        `expression_invalid` or `not_supported`, each with the line.
         """
         from kaas import _manifest_reader  # It builds the classes of this module.
 

@@ -157,6 +157,13 @@ def output_reference(text: str, where: str) -> Reference:
             where=where,
             hint="give the output the ending .npy, or another one for raw data",
         )
+    if target.key.lower().endswith(".npz"):
+        raise CallerError(
+            "reference_invalid",
+            f"{shorten(text)}: an output is one array, and .npz an archive of them",
+            where=where,
+            hint="give it the ending .npy",
+        )
     if target.is_range or target.version is not None:
         raise CallerError(
             "reference_invalid",
@@ -266,6 +273,8 @@ def _hint(text: str) -> str:
         return f"objects are named by bucket and key, not by URL: {_FORM}"
     if scheme in ("s3a", "s3n", "gs", "minio"):
         return f"write s3:// whatever the store: {_FORM}"
+    if text.lstrip().startswith(("[", "{")):
+        return "it looks like JSON, and is none: are all brackets and quotes closed?"
     if text.startswith("@"):
         return "only the kaas command reads local files (@file); upload it first: kaas cp FILE s3://bucket/key"
     return _FORM

@@ -8,13 +8,19 @@ from collections.abc import Iterable
 _NEAR = 0.65
 
 
-def suggest(word: str, known: Iterable[str]) -> str | None:
-    """Return `did you mean 'x'?` for the nearest of `known`, or None if nothing is near."""
+def near(word: str, known: Iterable[str]) -> str | None:
+    """Return the nearest of `known`, whatever its case, or None if nothing is near."""
     import difflib  # Only on the way to an error: importing it costs as much as the rest of a module here.
 
     lowered = {name.lower(): name for name in known}
     found = difflib.get_close_matches(word.lower()[:64], list(lowered), n=1, cutoff=_NEAR)
-    return f"did you mean {lowered[found[0]]!r}?" if found else None
+    return lowered[found[0]] if found else None
+
+
+def suggest(word: str, known: Iterable[str]) -> str | None:
+    """Return `did you mean 'x'?` for the nearest of `known`, or None if nothing is near."""
+    found = near(word, known)
+    return f"did you mean {found!r}?" if found is not None else None
 
 
 def nearest(word: str, known: Iterable[str], count: int) -> list[str]:

@@ -13,7 +13,7 @@ from contract_device import Module, driver
 from fresh_process import last_fault, status_of
 from graph_device import Graph, Library, integer, pointer, refusal
 
-#: A kernel of bounds.cu, the bytes of its buffers, its other argument, threads of a block, blocks.
+#: A kernel, the bytes of its buffers, its other argument, threads of a block, blocks.
 Case = tuple[str, list[int], int, int, int]
 
 
@@ -36,15 +36,15 @@ def named(size: int, name: str = "x") -> Any:
     return buffer
 
 
-def accesses(cases: list[Case]) -> list[str]:
-    """What is told of a launch of each; the first buffer is called `x`, others have no name."""
-    return [_access(*case) for case in cases]
+def accesses(file: str, cases: list[Case]) -> list[str]:
+    """What is told of a launch of each kernel of the file; the first buffer is called `x`, others have no name."""
+    return [_access(file, *case) for case in cases]
 
 
-def _access(kernel: str, sizes: list[int], value: int, threads: int, blocks: int) -> str:
+def _access(file: str, kernel: str, sizes: list[int], value: int, threads: int, blocks: int) -> str:
     with own_context() as context:
         buffers = [named(sizes[0]), *map(driver().mem_alloc, sizes[1:])]
-        Module("bounds")[kernel](*buffers, np.int32(value), block=(threads, 1, 1), grid=(blocks, 1))
+        Module(file)[kernel](*buffers, np.int32(value), block=(threads, 1, 1), grid=(blocks, 1))
         outcome, told = status_of(driver(), context.synchronize), last_fault()
         assert (outcome == "ok") == (told == ""), (outcome, told)
         return told
@@ -60,8 +60,8 @@ def in_a_graph(size: int, values: list[int]) -> str:
         return last_fault()
 
 
-def after_free(others: int) -> list[Any]:
-    """What is told of a buffer that was freed so many allocations ago, and whether one of those got its address."""
+def after_free(kernel: str, others: int) -> list[Any]:
+    """What is told of a kernel that uses a buffer freed so many allocations ago, and whether one got its address."""
     with own_context() as context:
         buffer = named(4000)
         address = int(buffer)
@@ -71,7 +71,7 @@ def after_free(others: int) -> list[Any]:
             other = driver().mem_alloc(4000)
             reused = reused or int(other) == address
             other.free()
-        Module("bounds")["write_float"](np.uintp(address), np.int32(7), block=(1, 1, 1))
+        Module("bounds")[kernel](np.uintp(address), np.int32(7), block=(1, 1, 1))
         assert status_of(driver(), context.synchronize) != "ok"
         return [last_fault(), reused]
 

@@ -52,6 +52,21 @@ WITHIN: list[Case] = [
     ("write_both", [20], 0, 1, 1),
     ("write_five", [20], 0, 1, 1),
     ("add_often", [20], 4, 1, 1),
+    ("frexp_float", [16], 3, 1, 1),
+    ("frexp_double", [16], 3, 1, 1),
+    ("modf_float", [16], 3, 1, 1),
+    ("modf_double", [16], 1, 1, 1),
+    ("remquo_float", [16], 3, 1, 1),
+    ("remquo_double", [16], 3, 1, 1),
+    ("sincos_float", [16], 3, 1, 1),
+    ("sincos_double", [16], 1, 1, 1),
+    ("sincospi_float", [16], 3, 1, 1),
+    ("sincospi_double", [16], 1, 1, 1),
+    ("length_float", [16], 4, 1, 1),
+    ("print_text", [3], 0, 1, 1),
+    ("print_part", [3], 3, 1, 1),
+    ("print_as", [3], 0, 1, 1),
+    ("print_count", [16], 7, 1, 1),
 ]
 
 END = "just past the end of buffer x of"
@@ -86,6 +101,21 @@ BEYOND: list[tuple[Case, str, str]] = [
     (("write_both", [16], 0, 1, 1), "write of 4 bytes", f"{END} 16 bytes"),
     (("write_five", [16], 0, 1, 1), "write of 4 bytes", f"{END} 16 bytes"),
     (("add_often", [16], 4, 1, 1), "read of 4 bytes", f"{END} 16 bytes"),
+    (("frexp_float", [16], 4, 1, 1), "write of 4 bytes", f"{END} 16 bytes"),
+    (("frexp_double", [16], 4, 1, 1), "write of 4 bytes", f"{END} 16 bytes"),
+    (("modf_float", [16], 4, 1, 1), "write of 4 bytes", f"{END} 16 bytes"),
+    (("modf_double", [16], 2, 1, 1), "write of 8 bytes", f"{END} 16 bytes"),
+    (("remquo_float", [16], 4, 1, 1), "write of 4 bytes", f"{END} 16 bytes"),
+    (("remquo_double", [16], 4, 1, 1), "write of 4 bytes", f"{END} 16 bytes"),
+    (("sincos_float", [16], 4, 1, 1), "write of 4 bytes", f"{END} 16 bytes"),
+    (("sincos_double", [16], 2, 1, 1), "write of 8 bytes", f"{END} 16 bytes"),
+    (("sincospi_float", [16], 4, 1, 1), "write of 4 bytes", f"{END} 16 bytes"),
+    (("sincospi_double", [16], 2, 1, 1), "write of 8 bytes", f"{END} 16 bytes"),
+    (("length_float", [16], 5, 1, 1), "read of 4 bytes", f"{END} 16 bytes"),
+    (("print_text", [3], 1, 1, 1), "read of 1 byte", f"{END} 3 bytes"),
+    (("print_part", [3], 4, 1, 1), "read of 1 byte", f"{END} 3 bytes"),
+    (("print_as", [3], 1, 1, 1), "read of 1 byte", f"{END} 3 bytes"),
+    (("print_count", [17], 8, 1, 1), "write of 2 bytes", "1 of them past the end of buffer x of 17 bytes"),
 ]  # fmt: skip
 #: Where the thread is not the first of the first block.
 THREADS = {"scale": "block (3,0,0), thread (232,0,0)", "after_wait": "block (0,0,0), thread (5,0,0)"}
@@ -100,7 +130,7 @@ def library() -> Path:
 @cache
 def told() -> list[str]:
     """What is told of the cases `WITHIN`, then of those `BEYOND`."""
-    answers, _ = run("checked_programs.accesses", [*WITHIN, *(case for case, *_ in BEYOND)], **ON)
+    answers, _ = run("checked_programs.accesses", "bounds", [*WITHIN, *(case for case, *_ in BEYOND)], **ON)
     return list(answers)
 
 
@@ -131,9 +161,31 @@ def test_nodes_of_graphs_are_checked() -> None:
     assert f"{END} 4000 bytes" in found
 
 
-@pytest.mark.parametrize("others", [0, 200])
-def test_a_freed_buffer_is_told_and_its_address_kept_back(others: int) -> None:
-    found, reused = run("checked_programs.after_free", others, **ON)[0]
+def lines_that_can_fail() -> list[Case]:
+    """Of lines.cu: each line of each kernel that looks at its argument."""
+    kernel, cases = "", []
+    for number, line in enumerate((KERNELS / "lines.cu").read_text().splitlines(), 1):
+        if found := re.search(r"__global__ void (\w+)", line):
+            kernel = found[1]
+        elif kernel and re.search(r"\b(AT|AS|HERE)\b", line):
+            cases.append((kernel, [32], number, 1, 1))
+    return cases
+
+
+def test_the_line_is_that_of_the_access() -> None:
+    cases = lines_that_can_fail()
+    told_of, _ = run(
+        "checked_programs.accesses", "lines", [*cases, *((kernel, [32], 0, 1, 1) for kernel, *_ in cases)], **ON
+    )
+    assert len(cases) > 40
+    assert not any(told_of[len(cases) :])
+    wrong = [one for one, (*_, line, _, _) in zip(told_of, cases, strict=False) if f"(lines.cu:{line}): a " not in one]
+    assert wrong == []
+
+
+@pytest.mark.parametrize(("kernel", "others"), [("write_float", 0), ("write_float", 200), ("modf_float", 0)])
+def test_a_freed_buffer_is_told_and_its_address_kept_back(kernel: str, others: int) -> None:
+    found, reused = run("checked_programs.after_free", kernel, others, **ON)[0]
     assert "28 bytes into buffer x of 4000 bytes that was freed in block" in found
     assert not reused
 

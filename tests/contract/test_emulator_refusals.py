@@ -72,12 +72,15 @@ def test_statements(tmp_path: Path, statement: str) -> None:
     assert all(STATEMENTS[statement].partition("':")[2] in line for line in log[::2]), "noise besides"
 
 
+SECTIONS = "sections whose names begin with .kaas are the emulator's own; give this one another name"
 DECLARATIONS = {
     "texture<float, 2> image;": "'texture': a kernel action has no textures",
     "__managed__ int counter;": "managed memory is not supported",
     "__global__ void f(cudaSurfaceObject_t image) {}": "'cudaSurfaceObject_t': a kernel action has no surfaces",
     "__global__ void __cluster_dims__(2, 1, 1) f(int* out) {}": "clusters of blocks",
     "__device__ __nv_bfloat16 b;": "'__nv_bfloat16': bfloat16 is not emulated",
+    '__attribute__((section(".kaas.resources"))) int own = 1;': SECTIONS,
+    'asm(".pushsection .kaas.resources\\n.long 1\\n.popsection");': SECTIONS,
 }
 
 
@@ -87,6 +90,24 @@ def test_declarations(tmp_path: Path, declaration: str) -> None:
     assert log[0].startswith("source.cu:5: error: ")
     assert DECLARATIONS[declaration] in log[0]
     assert log[1:] == [f"    {declaration}"]
+
+
+MANY = r"""asm(".altmacro\n.macro s at\n.section .s\\at\n.byte 0\n.endm\n"
+    ".set at, 0\n.rept 66000\ns %at\n.set at, at + 1\n.endr\n.text");
+"""
+
+
+@pytest.mark.parametrize(
+    "declaration",
+    ['__attribute__((section(".ka" "as.resources"))) int own = 1;', MANY],
+    ids=["a name in two parts", "more than are counted"],
+)
+def test_sections_are_looked_at_in_the_image_as_well(tmp_path: Path, declaration: str) -> None:
+    log = log_of(tmp_path, KERNEL.replace("BODY", "") + declaration)
+    assert log == [
+        "error: the image's section .kaas.resources holds more than the emulator wrote into it, or cannot be found: "
+        "the source has one of the same name, or too many sections"
+    ]
 
 
 GROUPS = {
@@ -150,9 +171,10 @@ def test_static_shared_memory_has_a_limit(tmp_path: Path) -> None:
         KERNEL.replace("BODY", 'asm volatile("" ::: "memory");'),
         '#include <iostream>\n#include <ctime>\n#include "part.h"\n' + KERNEL.replace("BODY", "*out = clock();"),
         KERNEL.replace("BODY", "const int texture = 1, cuda = 2, surface = 3; *out = texture + cuda + surface;"),
+        'asm(".data\\n\\t.align 1<<4\\n\\t.align 0\\n\\t.long\\t07\\n.text");' + KERNEL.replace("BODY", ""),
         KERNEL.replace("BODY", 'const char* asm_text = "asm <<< __managed__"; *out = asm_text[0];'),
     ],
-    ids=["empty assembly", "headers with assembly", "names", "text"],
+    ids=["empty assembly", "headers with assembly", "names", "assembly of the compiler's form", "text"],
 )
 def test_what_only_looks_like_it_compiles(tmp_path: Path, text: str) -> None:
     (tmp_path / "part.h").write_text('extern "C" int renamed(int) __asm__("abs");\n')

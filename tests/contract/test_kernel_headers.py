@@ -18,6 +18,15 @@ def test_whole_numbers(cuda: Any, context: Any) -> None:
     assert list(map(int, out)) == [*limits, 5, 3 + 256 * 7, 24, 1, 7, 21, 16]
 
 
+def test_copies_of_groups_and_atomics_of_exact_width(cuda: Any, context: Any) -> None:
+    values = np.arange(64, dtype=np.uint64) * np.uint64(1 << 40)
+    out, total, most = np.zeros_like(values), np.zeros(1, np.uint64), np.zeros(1, np.int64)
+    arguments = cuda.Out(out), cuda.In(values), cuda.InOut(total), cuda.InOut(most)
+    Module("headers")["together"](*arguments, block=(64, 1, 1))
+    assert list(out) == [*values[32:], *values[:32]]
+    assert (total[0], most[0]) == (values.sum(), values[-1])
+
+
 def test_floating_numbers(cuda: Any, context: Any) -> None:
     out = np.zeros(12)
     Module("headers")["floating"](cuda.Out(out), np.float32(4), block=(1, 1, 1))

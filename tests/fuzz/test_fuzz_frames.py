@@ -14,6 +14,7 @@ import pytest
 from front_peers import ScriptedExecutor
 from front_process import SAXPY, FrontProcess
 from hunt import hunt
+from hypothesis import strategies as st
 from made_frames import Lie, RawFrame, lies, raw_frames
 from properties import VALUE
 
@@ -88,17 +89,19 @@ def front(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FrontProcess]:
 
 
 class _Liar:
-    """The script of an executor that tells lies at its next run, and then does its work."""
+    """The script of an executor that tells lies at its next run, or at every one, and then does its work."""
 
-    def __init__(self, told: list[Lie]) -> None:
+    def __init__(self, told: list[Lie], *, always: bool) -> None:
         self.told = told
+        self.always = always
 
     def __call__(self, executor: ScriptedExecutor, frame: Frame) -> bool:
         if frame["type"] != "run" or executor.domain != "alice":
             return False
-        told, self.told = self.told, []
-        for lie in told:
+        for lie in self.told:
             executor.send(self._frame(executor, frame, lie))
+        if not self.always:
+            self.told = []
         return False
 
     def _frame(self, executor: ScriptedExecutor, run: Frame, lie: Lie) -> Frame:
@@ -122,8 +125,9 @@ def test_an_executor_that_lies(front: FrontProcess) -> None:
     bundle = alice.upload(SAXPY)
     bob.upload(SAXPY)
 
-    def check(told: list[Lie]) -> str:
-        front.supervisor.executor_script = _Liar(told)
+    def check(case: tuple[list[Lie], bool]) -> str:
+        told, always = case
+        front.supervisor.executor_script = _Liar(told, always=always)
         reply = alice.invoke(bundle, _GOOD, budget_ms=20_000)
         assert reply.status == 200, reply
         assert len(json.dumps(reply.body, allow_nan=False)) < 100_000
@@ -140,4 +144,13 @@ def test_an_executor_that_lies(front: FrontProcess) -> None:
         assert code != "internal" or any(lie.kind == "failed" for lie in told), reply
         return code
 
-    hunt("executor's frames", lies(), check, short=20, share=0.005, known=_KNOWN, outcomes=[VALUE])
+    hunt(
+        "executor's frames",
+        st.tuples(lies(), st.booleans()),
+        check,
+        short=20,
+        share=0.005,
+        known=[(told, always) for told in _KNOWN for always in (False, True)],
+        # A lie that ends the link is made good by the next attempt, unless that one lies, too.
+        outcomes=[VALUE, "executor_lost"],
+    )

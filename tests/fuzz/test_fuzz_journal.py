@@ -1,4 +1,7 @@
-"""The journal after a crash in the middle of a write: what was acknowledged is there, and nothing is there by half."""
+"""The journal after a crash in the middle of a write, and with a damaged file.
+
+After a crash what was acknowledged is there, and nothing is there by half. What is damaged is there too, or refused.
+"""
 
 from __future__ import annotations
 
@@ -39,6 +42,17 @@ def _pin(number: int) -> Pin:
 
 async def _record(journal: Journal) -> None:
     await journal.record([_outcome(0)])
+
+
+async def _look(path: Path) -> tuple[_State, bool]:
+    """What a journal holds, and whether it takes more."""
+    journal = Journal(path)
+    try:
+        found = _state(journal)
+        await journal.accept(_entry(99))
+        return found, "id-99" in [left.id for left in journal.unfinished()]
+    finally:
+        journal.close()
 
 
 _WRITES: list[_Write] = [
@@ -102,22 +116,13 @@ def test_a_torn_log_loses_only_what_was_not_acknowledged(written: Written, tmp_p
     path, log = tmp_path / "journal.sqlite", tmp_path / "journal.sqlite-wal"
     whole = (written.folder / log.name).read_bytes()
 
-    async def look() -> tuple[_State, bool]:
-        journal = Journal(path)
-        try:
-            found = _state(journal)
-            await journal.accept(_entry(99))
-            return found, "id-99" in [left.id for left in journal.unfinished()]
-        finally:
-            journal.close()
-
     def check(tear: tuple[int, bytes | None]) -> str:
         at, rest = min(tear[0], len(whole)), tear[1]
         for leftover in tmp_path.iterdir():
             leftover.unlink()
         shutil.copy(written.folder / path.name, path)
         log.write_bytes(whole[:at] if rest is None else whole[:at] + rest + whole[at + len(rest) :])
-        found, goes_on = asyncio.run(look())
+        found, goes_on = asyncio.run(_look(path))
         assert goes_on
         acknowledged = sum(end <= at for end in written.ends)
         assert found in written.states[acknowledged:], f"torn at {at}, after {acknowledged} writes"
@@ -131,4 +136,99 @@ def test_a_torn_log_loses_only_what_was_not_acknowledged(written: Written, tmp_p
         share=0.0025,
         known=[(1 << 30, None), (0, None)],
         outcomes=["whole", "torn"],
+    )
+
+
+class Damage(NamedTuple):
+    """What has become of a file: cut off at a place, or with other bytes there."""
+
+    name: str
+    at: int
+    bytes: bytes | None
+
+
+#: The tables' pages, of 4096 bytes each.
+_PAGES = 19
+_NAMES = st.sampled_from(["journal.sqlite", "journal.sqlite", "journal.sqlite-wal", "journal.sqlite-shm"])
+
+
+@st.composite
+def _damages(draw: st.DrawFn) -> Damage:
+    """A sector or a page that was lost or is another's, a few bytes, or an end."""
+    at = draw(st.integers(0, 8 * _PAGES)) * 512
+    at -= draw(st.sampled_from([at % 4096, 0, 3 - draw(st.integers(0, 100))]))
+    garbage = st.binary(min_size=512, max_size=512) | st.just(bytes(512)) | st.just(bytes(4096))
+    return Damage(draw(_NAMES), max(at, 0), draw(st.none() | garbage | st.binary(min_size=1, max_size=8)))
+
+
+@pytest.fixture(scope="module", params=["in the log", "in the file"])
+def kept(request: pytest.FixtureRequest, written: Written, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the journal's files: as a crash leaves them, or as an orderly end does."""
+    if request.param == "in the log":
+        return written.folder
+    folder = tmp_path_factory.mktemp("closed")
+    for name in ("journal.sqlite", "journal.sqlite-wal"):
+        shutil.copy(written.folder / name, folder / name)
+
+    async def open_and_close() -> None:
+        Journal(folder / "journal.sqlite").close()
+
+    asyncio.run(open_and_close())
+    assert (folder / "journal.sqlite").stat().st_size == _PAGES * 4096
+    assert not (folder / "journal.sqlite-wal").exists()
+    return folder
+
+
+def test_a_damaged_file_is_refused_or_gives_what_is_in_it(written: Written, kept: Path, tmp_path: Path) -> None:
+    path, log = tmp_path / "journal.sqlite", tmp_path / "journal.sqlite-wal"
+    all_of_it = written.states[-1]
+
+    def check(damage: Damage) -> str:
+        for leftover in tmp_path.iterdir():
+            leftover.unlink()
+        for file in kept.iterdir():
+            shutil.copy(file, tmp_path)
+        damaged = tmp_path / damage.name
+        before = damaged.read_bytes() if damaged.exists() else bytes(1 << 15)
+        after = before[: damage.at]
+        if damage.bytes is not None:
+            after = (after + damage.bytes + before[damage.at + len(damage.bytes) :])[: len(before)]
+        damaged.write_bytes(after)
+        try:
+            found, goes_on = asyncio.run(_look(path))
+        except PlatformError as error:
+            assert error.code == "internal"
+            assert str(path) in error.message
+            assert error.hint
+            assert damage.name == path.name, "SQLite makes the other files good itself"
+            if not log.exists() and not (kept / log.name).exists():
+                assert path.read_bytes() == after, "what could be saved is gone"
+            if not after and (kept / log.name).exists():
+                assert log.exists(), "the log has it still"
+            return "refused"
+        assert goes_on
+        if not after and damage.name == path.name:
+            assert found == written.states[0]
+            return "new"
+        if damage.name == path.name:
+            # Bytes of a text may be others and make a text again: nothing can tell.
+            assert [len(part) for part in found[:3]] == [len(part) for part in all_of_it[:3]]
+            assert found[3]
+        else:
+            assert found in written.states
+        return "whole" if found == all_of_it else "changed"
+
+    hunt(
+        "damaged journal",
+        _damages(),
+        check,
+        short=50,
+        share=0.0025,
+        known=[
+            Damage("journal.sqlite", 0, None),
+            Damage("journal.sqlite", 0, bytes(4096)),
+            Damage("journal.sqlite", 4096, None),
+            Damage("journal.sqlite-shm", 0, bytes(4096)),
+        ],
+        outcomes=["whole", "refused"],
     )

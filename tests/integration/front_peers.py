@@ -397,6 +397,13 @@ class _MoverPeer(_Peer):
         self.answer(frame, "error", error=error_frame(code))
         return True
 
+    def refuse_look(self, frame: Frame, code: str) -> bool:
+        """Answer a `stat` with an error for each of its objects; nothing else is answered."""
+        if frame["type"] != "stat":
+            return False
+        self.answer(frame, "stat", origin="store", objects=[{"error": error_frame(code)} for _ in frame["objects"]])
+        return True
+
     def _stat(self, item: dict[str, Any]) -> dict[str, Any]:
         found = self.mover.objects.get((item["bucket"], item["key"]))
         if found is None:

@@ -251,15 +251,18 @@ class FrontProcess:
         self.supervisor = ScriptedSupervisor(ours)
         if not spawns:
             self.supervisor.spawn_script = lambda *_: True
-        command = [sys.executable, "-m", "kaas_pool.front", "--state", str(self.state), "--kind", "emulated"]
-        command += ["--port", "0", "--control", str(theirs.fileno()), *self._arguments]
-        self.process = subprocess.Popen(command, pass_fds=[theirs.fileno()])
+        self.process = subprocess.Popen(self.command(theirs.fileno()), pass_fds=[theirs.fileno()])
         theirs.close()
         self.supervisor.thread.start()
         wait_until(announcement.exists)
         self.port = json.loads(announcement.read_text())["port"]
         if wait_ready and "--certificate" not in self._arguments:
             wait_until(lambda: self.client(None).get("/healthz/ready").status == 200)
+
+    def command(self, control: int) -> list[str]:
+        """What starts it, with the descriptor of its link to the supervisor."""
+        command = [sys.executable, "-m", "kaas_pool.front", "--state", str(self.state), "--kind", "emulated"]
+        return [*command, "--port", "0", "--control", str(control), *self._arguments]
 
     def kill(self) -> None:
         """SIGKILL."""

@@ -58,6 +58,7 @@ def call(value: Any = None, *, within_s: float = 100, **changes: Any) -> Call:
     """A call with an activation id of its own, that may wait for its process so long."""
     made = Call(
         value={} if value is None else value,
+        namespace="guest",
         activation_id=uuid.uuid4().hex,
         transaction_id="t" * 32,
         deadline_ms=round((time.time() + within_s) * 1000),

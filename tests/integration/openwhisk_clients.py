@@ -16,6 +16,7 @@ ROOT = Path(__file__).parents[2]
 NPM = Path(__file__).with_name("npm")
 
 _BUILD_SECONDS = 900
+_ASK_SECONDS = 60
 
 
 def cache_directory() -> Path:
@@ -33,7 +34,9 @@ def wsk_binary(may_build: bool) -> Path:
         pytest.skip("wsk is not built yet: scripts/build-wsk.sh does it, or a run with --slow")
     if shutil.which("go") is None or shutil.which("git") is None:
         pytest.skip("wsk is built from its sources, and there is no Go or no git here")
-    return Path(_made("wsk", [str(ROOT / "scripts" / "build-wsk.sh")]).splitlines()[-1])
+    source = os.environ.get("WSK_SOURCE", "https://github.com/apache/openwhisk-cli")
+    text = made("wsk", [str(ROOT / "scripts" / "build-wsk.sh")], asks=["git", "ls-remote", source, "HEAD"])
+    return Path(text.splitlines()[-1])
 
 
 def func_binary(may_build: bool) -> Path:
@@ -44,7 +47,9 @@ def func_binary(may_build: bool) -> Path:
         pytest.skip("func is not built yet: scripts/build-func.sh does it, or a run with --slow")
     if shutil.which("go") is None or shutil.which("git") is None:
         pytest.skip("func is built from its sources, and there is no Go or no git here")
-    return Path(_made("func", [str(ROOT / "scripts" / "build-func.sh")]).splitlines()[-1])
+    source = os.environ.get("FUNC_SOURCE", "https://github.com/knative/func")
+    text = made("func", [str(ROOT / "scripts" / "build-func.sh")], asks=["git", "ls-remote", source, "HEAD"])
+    return Path(text.splitlines()[-1])
 
 
 def npm_modules(may_install: bool) -> Path:
@@ -63,20 +68,32 @@ def npm_modules(may_install: bool) -> Path:
     try:
         for name in ("package.json", "package-lock.json"):
             shutil.copy(NPM / name, draft)
-        _made("the npm package openwhisk", ["npm", "ci", "--no-audit", "--no-fund", f"--prefix={draft}"])
+        command = ["npm", "ci", "--no-audit", "--no-fund", f"--prefix={draft}"]
+        made("the npm package openwhisk", command, asks=["npm", "view", "openwhisk", "version"])
         draft.rename(folder)
     finally:
         shutil.rmtree(draft, ignore_errors=True)
     return folder
 
 
-def _made(what: str, command: list[str]) -> str:
-    """Run a command; its output, or a skipped test that says why."""
+def made(what: str, command: list[str], asks: list[str]) -> str:
+    """Run a command; its output. If it fails, so does the test, unless `asks` finds nobody on the network either."""
+    done = _run(command, _BUILD_SECONDS)
+    if done.returncode == 0:
+        return done.stdout
+    reason = f"{what} could not be made: {_last_words(done)}"
+    asked = _run(asks, _ASK_SECONDS)
+    if asked.returncode != 0:
+        pytest.skip(f"{reason}; nor does `{' '.join(asks)}` get an answer: {_last_words(asked)}")
+    pytest.fail(reason)
+
+
+def _run(command: list[str], seconds: float) -> subprocess.CompletedProcess[str]:
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=_BUILD_SECONDS, check=False)
+        return subprocess.run(command, capture_output=True, text=True, timeout=seconds, check=False)
     except subprocess.TimeoutExpired:
-        pytest.skip(f"{what} could not be made: not done after {_BUILD_SECONDS} s")
-    if done.returncode != 0:
-        reason = (done.stderr.strip() or done.stdout.strip() or "no word why").splitlines()[-1]
-        pytest.skip(f"{what} could not be made: {reason}")
-    return done.stdout
+        return subprocess.CompletedProcess(command, 1, "", f"not done after {seconds} s")
+
+
+def _last_words(done: subprocess.CompletedProcess[str]) -> str:
+    return (done.stderr.strip() or done.stdout.strip() or "no word why").splitlines()[-1]

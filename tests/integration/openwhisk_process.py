@@ -40,11 +40,12 @@ class Reply:
 
 
 class OpenWhiskClient:
-    """Requests to the API on a port, as the namespaces whose keys are given."""
+    """Requests to the API on a port, as the namespaces whose keys are given; as `namespace` where none is named."""
 
-    def __init__(self, port: int, keys: Mapping[str, str] = KEYS) -> None:
+    def __init__(self, port: int, keys: Mapping[str, str] = KEYS, namespace: str = "guest") -> None:
         self.port = port
         self.keys = keys
+        self.namespace = namespace
 
     @property
     def url(self) -> str:
@@ -67,9 +68,9 @@ class OpenWhiskClient:
         found = {name.lower(): value for name, value in response.getheaders()}
         return Reply(response.status, json.loads(received) if received else None, found)
 
-    def call(self, method: str, path: str, body: Any = None, *, namespace: str = "guest") -> Reply:
+    def call(self, method: str, path: str, body: Any = None, *, namespace: str | None = None) -> Reply:
         """A request about a namespace's own entities: `actions/a?overwrite=true`."""
-        return self.send(method, f"/api/v1/namespaces/_/{path}", body, key=self.keys[namespace])
+        return self.send(method, f"/api/v1/namespaces/_/{path}", body, key=self.keys[namespace or self.namespace])
 
     def create(self, name: str, code: str, kind: str = "python:3", **body: Any) -> None:
         """Create or update an action."""
@@ -104,7 +105,7 @@ class OpenWhiskClient:
 class OpenWhiskProcess(OpenWhiskClient):
     """`python -m kaas_local.openwhisk` on a port of its own; use as a context manager, or `start` and `stop` it.
 
-    Its namespaces are those of KEYS; `environment` may tell where the pool is.
+    Its namespaces are those of KEYS, or of `keys` at its last start; `environment` may tell where the pool is.
     """
 
     def __init__(self, directory: Path, environment: Mapping[str, str] | None = None) -> None:
@@ -137,7 +138,7 @@ class OpenWhiskProcess(OpenWhiskClient):
     def spawn(self, port: int) -> subprocess.Popen[bytes]:
         """Start a process on a port, and do not wait."""
         self._keys.parent.mkdir(parents=True, exist_ok=True)
-        digests = {name: hashlib.sha256(key.encode()).hexdigest() for name, key in KEYS.items()}
+        digests = {name: hashlib.sha256(key.encode()).hexdigest() for name, key in self.keys.items()}
         self._keys.write_text(json.dumps(digests))
         command = [sys.executable, "-m", "kaas_local.openwhisk", f"--listen=127.0.0.1:{port}"]
         command += [f"--state-dir={self.state}", f"--keys={self._keys}"]

@@ -75,8 +75,8 @@ class PoolProcess:
             self.process.kill()
             self.process.wait()
 
-    def wait_until_ready(self) -> None:
-        """Wait until invocations would be served."""
+    def wait_until_ready(self, path: str = "/healthz/ready") -> None:
+        """Wait until invocations would be served, or whatever else 200 at `path` says."""
         announcement = self.state / "run" / "front.json"
 
         def ready() -> bool:
@@ -84,7 +84,7 @@ class PoolProcess:
             assert self.process.poll() is None, self.log.read_text()
             try:
                 self.port = json.loads(announcement.read_text())["port"]
-                return self.client(None).get("/healthz/ready").status == 200
+                return self.client(None).get(path).status == 200
             except (OSError, ValueError):
                 return False
 

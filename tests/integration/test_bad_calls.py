@@ -207,8 +207,10 @@ def test_an_output_larger_than_host_memory(gated_pool: PoolProcess, s3: S3Client
 
 def test_a_write_where_one_may_not(gated_pool: PoolProcess, s3: S3Client, name: str) -> None:
     client = gated_pool.client()
-    arguments: dict[str, Any] = {"x": put(s3, f"{name}/x.npy", ONES), "y": [1.0] * 4, "z": f"s3://bob/{name}/z.npy"}
-    failed(client.invoke(client.upload(SAXPY), arguments), "object_forbidden", message=f"s3://bob/{name}/z.npy")
+    inputs: dict[str, Any] = {"x": put(s3, f"{name}/x.npy", ONES), "y": [1.0] * 4}
+    for given, value in (("z", f"s3://bob/{name}/z.npy"), ("outputs", f"s3://bob/{name}")):
+        reply = client.invoke(client.upload(SAXPY), {**inputs, given: value})
+        failed(reply, "object_forbidden", message=value, where=f"arguments.{given}", hint="is the bucket right?")
     assert keys(s3, name, "bob") == []
     assert_serves(gated_pool, s3)
 

@@ -263,3 +263,14 @@ def test_a_payload_over_its_limit(gated_pool: PoolProcess, s3: S3Client) -> None
         hint="object store",
     )
     assert_serves(gated_pool, s3)
+
+
+def test_what_is_said_of_a_call_stands_in_its_log(gated_pool: PoolProcess, s3: S3Client, name: str) -> None:
+    s3.put_object(Bucket="alice", Key=f"{name}/x.csv", Body=b"1.0,2.0\n")
+    client = gated_pool.client()
+    arguments = {"x": f"s3://alice/{name}/x.csv", "y": [1.0] * 2, "z": "inline", "A": 3, "secret_key": "s"}
+    reply = client.invoke(client.upload(SAXPY), arguments)
+    assert len(done(reply)["z"]) == 2
+    spelling, format_ = [line["line"] for line in reply.body["logs"]]
+    assert spelling == "kaas: 'A' is no argument of the action; was 'a' meant?"
+    assert format_.startswith("kaas: arguments.x: x.csv is read as raw bytes")

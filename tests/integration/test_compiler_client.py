@@ -16,7 +16,7 @@ from kaas.archive import write_archive
 from kaas.bundle import Bundle
 from kaas.errors import AuthorError
 from kaas_emulator import sources
-from kaas_pool.compiler import Target, start
+from kaas_pool.compiler import Target, start, toolchains
 from kaas_pool.compiler.client import CompilerClient
 from kaas_pool.frames import Link
 from kaas_pool.spawn import kill_group, spawn
@@ -110,24 +110,27 @@ def test_sources_are_compiled_once_and_kept(tmp_path: Path) -> None:
     assert again.children == []
 
 
-def test_what_is_compiled_while_a_header_is_written_to_is_not_kept(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("name", ["include/kaas_device.h", "compiler/signatures.py"])
+def test_what_is_compiled_while_a_header_or_our_code_is_written_to_is_not_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
-    include = tmp_path / "include"
+    include, compiler = tmp_path / "include", tmp_path / "compiler"
     shutil.copytree(sources.include_directory(), include)
+    shutil.copytree(toolchains.OWN_CODE, compiler)
     monkeypatch.setattr(sources, "include_directory", lambda: include)
+    monkeypatch.setattr(toolchains, "OWN_CODE", compiler)
 
-    header = include / "kaas_device.h"
-    original = header.read_bytes()
+    file = tmp_path / name
+    original = file.read_bytes()
 
     class Writing(Spawner):
         async def __call__(self) -> Child:
-            header.write_bytes(original + b"\n")
+            file.write_bytes(original + b"\n")
             return await super().__call__()
 
     spawners = [Writing(tmp_path), Spawner(tmp_path), Spawner(tmp_path)]
     for spawner in spawners:
-        header.write_bytes(original)
+        file.write_bytes(original)
         assert compile_once(tmp_path, upload(), spawner) == ["a.cu", "b.cu"]
     assert [len(spawner.children) for spawner in spawners] == [2, 2, 0]
 

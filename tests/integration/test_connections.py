@@ -149,6 +149,38 @@ def test_silence_closes_the_connection() -> None:
         get(Connections(url), answer_s=0.1)
 
 
+HEAD = b"HTTP/1.1 200 OK\r\n"
+
+
+@pytest.mark.parametrize("before", [HEAD, HEAD + b"Content-Length: 100000\r\n\r\n"], ids=["head", "body"])
+def test_who_answers_byte_by_byte_is_not_waited_for(before: bytes) -> None:
+    gone = threading.Event()
+
+    def trickle(connection: socket.socket) -> None:
+        read_request(connection)
+        connection.sendall(before)
+        while not gone.wait(0.01):
+            connection.sendall(b"x")
+
+    with server(trickle) as url, pytest.raises(SilentError):
+        try:
+            get(Connections(url), answer_s=0.3)
+        finally:
+            gone.set()
+
+
+@pytest.mark.parametrize("said", ["Content-Length: 100000000000", "Transfer-Encoding: chunked"])
+def test_an_answer_without_bounds(said: str) -> None:
+    def flood(connection: socket.socket) -> None:
+        read_request(connection)
+        connection.sendall(HEAD + said.encode() + b"\r\n\r\n")
+        while True:
+            connection.sendall(b"100000\r\n" + bytes(1 << 20) + b"\r\n")
+
+    with server(flood) as url, pytest.raises(UntrustedError, match="more than 16 MiB"):
+        get(Connections(url))
+
+
 def test_nobody_there() -> None:
     with server() as url:
         pass

@@ -72,6 +72,7 @@ def test_run(case: dict[str, Any], pool: ScriptedPool, ready: ProxyProcess) -> N
         assert body == expected["body"]
     else:
         assert body["error"].items() >= expected["error"].items()
+        assert body["error"]["activation"] == (RUN["defaults"] | case["run"])["activation_id"]
     # After the pool's lines: the summary and the sentinel; the error, if there is one, and the sentinel.
     assert ready.stdout.splitlines()[:-2] == case.get("stdout", [])
     assert ready.stderr.splitlines()[: -2 if "error" in body else -1] == case.get("stderr", [])

@@ -358,6 +358,19 @@ def test_what_the_store_refuses_is_lost(front: FrontProcess) -> None:
     assert_all_given_back(front)
 
 
+def test_where_the_store_lets_nobody_look_it_is_lost_all_the_same(front: FrontProcess) -> None:
+    puts, client = Puts(front), front.client()
+    result = first(client)
+    puts.refuse("object_forbidden")
+    ended(client, result, "lost")
+    front.mover.script = lambda peer, frame: peer.refuse_look(frame, "object_forbidden")
+    for kaas in (None, result["kaas"]):
+        is_lost(following(client, kaas), "scripted")
+    strange = front.client("bob-token")
+    assert following(strange, result["kaas"]).code == "object_forbidden", "another's word changes nothing"
+    assert_all_given_back(front)
+
+
 @pytest.mark.parametrize("ack", ["durable", "device"])
 def test_writing_it_anew_makes_it_good(front: FrontProcess, ack: str) -> None:
     puts, client = Puts(front), front.client()

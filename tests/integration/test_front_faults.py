@@ -502,3 +502,12 @@ def test_compilers_that_die_are_reported_and_the_next_upload_works(front: FrontP
     with pytest.raises(AssertionError, match="error"):
         front.client().upload(text)
     assert front.client().upload(text)
+
+
+def test_a_compiler_that_lies_is_a_compile_that_failed(front: FrontProcess) -> None:
+    lies = [{"type": "error", "error": "x"}, {"type": "compiled", "signatures": [], "log": 1, "seconds": "x"}]
+    for lie in lies:
+        front.supervisor.compiler_script = Script("compile", lambda compiler, _, lie=lie: compiler.send(lie))
+        reply = front.client().request("PUT", f"/v1/bundles/{digest_of(SAXPY.encode())}", SAXPY.encode())
+        assert (reply.status, reply.code) == (400, "compile_error")
+    assert front.client().upload(SAXPY)

@@ -170,6 +170,25 @@ def test_vouching(front: FrontProcess) -> None:
     assert (refused.status, refused.code) == (403, "scope_missing")
 
 
+@pytest.mark.parametrize("token", ["alice-token", "reader-token", "admin-token"])
+@pytest.mark.parametrize("tenant", ["alice", "bob"])
+def test_nobody_else_vouches(front: FrontProcess, token: str, tenant: str) -> None:
+    """Not even for the token's own tenant: the header is refused, not passed over."""
+    header = {"KaaS-Tenant": tenant}
+    for method, path in (
+        ("GET", "/v1/devices"),
+        ("GET", "/v1/invocations/x"),
+        ("DELETE", "/v1/invocations/x"),
+        ("POST", "/v1/invocations"),
+        ("POST", "/v1/cache/purge"),
+        ("POST", "/v1/cache/refresh"),
+        ("PUT", f"/v1/bundles/sha256:{'0' * 64}"),
+    ):
+        reply = front.client(token).request(method, path, None if method in ("GET", "DELETE") else b"{}", header)
+        assert (reply.status, reply.code) == (403, "scope_missing")
+        assert "vouch" in reply.body["error"]["message"]
+
+
 def test_tokens_are_read_again_on_sighup(front: FrontProcess) -> None:
     path = front.state / "tokens.json"
     entries = json.loads(path.read_text())

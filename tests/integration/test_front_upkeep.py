@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import os
 import sqlite3
+import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -165,3 +166,30 @@ def test_a_bundle_that_cannot_be_written_down_is_said_to_be_the_pools_trouble(fr
     folder.unlink()
     folder.mkdir()
     assert front.client().request("PUT", path, data).status == 200
+
+
+def test_a_damaged_journal_is_refused_by_name_and_left_as_it_is(front: FrontProcess) -> None:
+    client = front.client()
+    bundle = client.upload(SAXPY)
+    gate = Gate(front)
+    assert client.invoke(bundle, VALUES, id="kept", wait_ms=0).status == 202
+    gate.open()
+    wait_until(lambda: client.get("/v1/invocations/kept").body["state"] == "done")
+    before = client.get("/v1/invocations/kept").body
+    with contextlib.closing(sqlite3.connect(front.state / "journal.sqlite")) as journal:
+        wait_until(lambda: journal.execute("SELECT ended FROM invocations").fetchone()[0] is not None)
+        front.kill()  # Who closes the file last brings everything from its log into it.
+    path = front.state / "journal.sqlite"
+    whole = path.read_bytes()
+    for damaged in (whole[:-4096], bytes(4096) + whole[4096:]):
+        path.write_bytes(damaged)
+        ended = subprocess.run(front.command(3), capture_output=True, text=True, timeout=30, check=False)
+        assert ended.returncode == 2, "it does not help to start again"
+        assert f"cannot read its journal {path}" in ended.stderr
+        assert "Traceback" not in ended.stderr
+        assert path.read_bytes() == damaged
+    path.write_bytes(whole)
+    front.start()
+    client = front.client()
+    assert client.get("/v1/invocations/kept").body == before
+    assert client.invoke(bundle, VALUES).status == 200, "the bundle is there still"

@@ -118,6 +118,6 @@ def test_an_output_that_would_make_the_next_event_is_refused(
     with ready_service(tmp_path, f"http://127.0.0.1:{pool.port}", HISTOGRAM, **bound) as service:
         answer = service.send(event({"Records": [stored]}))
     assert (answer.status, answer.error["code"]) == (422, "argument_invalid")
-    assert answer.error["where"] == "arguments.counts"
+    assert answer.error["where"] == "arguments.outputs"
     assert "KAAS_WATCHED" in answer.error["hint"]
     assert keys(s3, f"{name}/out") == []

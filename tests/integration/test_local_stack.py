@@ -21,7 +21,7 @@ from seaweed import BUCKETS, running_s3_server
 from kaas.client import PoolClient, bearer
 from kaas.errors import CallerError
 from kaas_local import stack as local
-from kaas_local.credentials import Credentials
+from kaas_local.credentials import Credentials, is_namespace
 from kaas_local.state import Process, Stack, StackError, StateDirectory
 
 Running = tuple[StateDirectory, Stack, dict[str, str]]
@@ -51,13 +51,14 @@ def test_secrets_are_the_users_alone(running: Running) -> None:
         assert (state.path / name).stat().st_mode & 0o777 == 0o600, name
     credentials = Credentials.load(state)
     assert credentials is not None
-    assert credentials.token not in (state.path / "pool/tokens.json").read_text(), "the pool knows tokens by digest"
-    assert credentials.api_key not in (state.path / "openwhisk/keys.json").read_text(), "and the API knows keys by it"
+    keys = credentials.namespaces["guest"]
+    assert keys.token not in (state.path / "pool/tokens.json").read_text(), "the pool knows tokens by digest"
+    assert keys.api_key not in (state.path / "openwhisk/keys.json").read_text(), "and the API knows keys by it"
     for process in state.read_stack().processes.values():  # type: ignore[union-attr]
         command = Path(f"/proc/{process.pid}/cmdline").read_text()
-        assert credentials.token not in command
-        assert credentials.api_key not in command
-        assert credentials.tenant_key.secret_key not in command
+        assert keys.token not in command
+        assert keys.api_key not in command
+        assert keys.store_key.secret_key not in command
 
 
 def test_listens_on_this_machine_only(running: Running) -> None:
@@ -141,6 +142,15 @@ def test_a_store_that_is_ready_gives_what_it_has(tmp_path: Path) -> None:
                 assert client.get_object(Bucket=bucket, Key="kept")["Body"].read() == b"kept"
 
 
+def test_a_store_leaves_nothing_in_tmp(tmp_path: Path) -> None:
+    def sockets() -> set[str]:
+        return {path.name for path in Path("/tmp").glob(f"seaweedfs-*{store.process.ports.s3}.sock")}
+
+    with running_s3_server(tmp_path) as store:
+        assert sockets()
+    assert not sockets()
+
+
 def test_a_killed_daemon_takes_all_along_and_blocks_nothing(tmp_path: Path) -> None:
     with running_stack(tmp_path / "state") as (state, first, _):
         credentials = (state.path / "credentials.json").read_bytes()
@@ -194,17 +204,25 @@ def test_a_record_of_another_version_is_no_record(tmp_path: Path) -> None:
         assert state.read_stack() is None
 
 
-def test_credentials_of_a_version_without_openwhisk_get_its_key(tmp_path: Path) -> None:
+@pytest.mark.parametrize("api_key", ["uuid:key", None])
+def test_credentials_of_a_version_with_one_namespace_are_kept(tmp_path: Path, api_key: str | None) -> None:
     state = StateDirectory(tmp_path)
-    made = Credentials.ensure(state)
-    data = state.read_json("credentials.json")
-    del data["api_key"]
-    state.write_json("credentials.json", data)
-    completed = Credentials.ensure(state)
-    assert completed.api_key not in ("", made.api_key)
-    assert (completed.token, completed.tenant_key, completed.admin_key) == (
-        made.token,
-        made.tenant_key,
-        made.admin_key,
-    )
-    assert Credentials.load(state) == Credentials.ensure(state) == completed
+    pairs = {name: {"access_key": name, "secret_key": f"{name}-secret"} for name in ("tenant_key", "admin_key")}
+    older: dict[str, object] = {"token": "token", "admin_token": "admin-token", **pairs}
+    state.write_json("credentials.json", older if api_key is None else {**older, "api_key": api_key})
+    made = Credentials.ensure(state, ["bob"])
+    assert list(made.namespaces) == ["guest", "bob"]
+    guest = made.namespaces["guest"]
+    assert (guest.token, guest.store_key.secret_key) == ("token", "tenant_key-secret")
+    assert (made.admin_token, made.admin_key.secret_key) == ("admin-token", "admin_key-secret")
+    assert guest.api_key
+    assert api_key in (None, guest.api_key)
+    assert Credentials.load(state) == Credentials.ensure(state) == made
+
+
+@pytest.mark.parametrize(
+    "name", ["", "-a", "a-", "a--b", "A", "1a", "a_b", "a.b", "x" * 41, "admin", "operator", "a\n"]
+)
+def test_what_is_no_namespace(name: str) -> None:
+    assert not is_namespace(name)
+    assert all(is_namespace(one) for one in ("guest", "a", "x" * 40, "team-2", "a-data"))

@@ -111,16 +111,15 @@ def test_8_environment_at_init(machine: Machine, language: Language) -> None:
 
 
 def test_9_what_openwhisk_says_of_an_activation(machine: Machine, language: Language) -> None:
-    action = executable(language.environment, language.kind, namespace="zzz", name="pkg/xxx", version="0.0.7")
+    action = executable(language.environment, language.kind, namespace="yyy", name="pkg/xxx", version="0.0.7")
+    told = {"namespace": "zzz", "api_key": "abc:def", "api_host": "http://xyz:1"}
     for identifier in ("i" * 32, "j" * 32):
-        answer = machine.run(action, activation_id=identifier, api_key="abc:def", api_host="http://xyz:1")
+        answer = machine.run(action, activation_id=identifier, **told)
         found = answer.result
         assert answer.end_ms + action.timeout_ms >= int(found.pop("deadline")) >= answer.start_ms + action.timeout_ms
         assert found == {
-            "api_host": "http://xyz:1",
-            "api_key": "abc:def",
-            "namespace": "zzz",
-            "action_name": "/zzz/pkg/xxx",
+            **told,
+            "action_name": "/yyy/pkg/xxx",
             "action_version": "0.0.7",
             "activation_id": identifier,
             "transaction_id": "t" * 32,

@@ -91,6 +91,12 @@ def test_a_photo_that_is_not_there(stack: Stack) -> None:
         stack.openwhisk.invoke(composition.SEQUENCE, {"photo": "s3://data/nowhere.png"})
 
 
+def test_a_photo_that_is_no_reference(stack: Stack) -> None:
+    for given, said in (({"photo": "cells.png"}, "photo is the s3:// ref"), ({"foto": "x"}, r"missing: \['photo")):
+        with pytest.raises(Failure, match=rf"count-cells: .*{said}"):
+            stack.openwhisk.invoke(composition.SEQUENCE, given)
+
+
 @pytest.fixture
 def api(gated_pool: PoolProcess, tmp_path: Path) -> Iterator[OpenWhiskProcess]:
     """With `all`, of two Python actions and two kernels between them; the store can be stopped."""

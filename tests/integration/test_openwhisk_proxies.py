@@ -110,8 +110,8 @@ def test_what_is_bound_at_init(machine: Machine, pool: ScriptedPool) -> None:
 def test_errors(machine: Machine, pool: ScriptedPool, refusal: Any, status: int, warm: bool) -> None:
     action = executable(COPY, KERNEL)
     pool.script = lambda request: refusal
-    answer = machine.run(action, **KEY)
-    assert (answer.status, answer.result) == (status, refusal[1])
+    answer = machine.run(action, activation_id="f" * 32, **KEY)
+    assert (answer.status, answer.result) == (status, {"error": {**refusal[1]["error"], "activation": "f" * 32}})
     assert any(refusal[1]["error"]["message"] in line for line in lines(answer, "stderr"))
     pool.script = go_well
     again = machine.run(action, **KEY)

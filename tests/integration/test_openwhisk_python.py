@@ -36,6 +36,16 @@ def test_an_exception_is_an_application_error(machine: Machine) -> None:
     assert second.init_ms is None, "the process stays"
 
 
+def test_a_child_that_answers_too_spoils_no_other_answer(machine: Machine) -> None:
+    action = executable(
+        "import os\ndef main(args):\n    if args['forks']:\n        os.fork()\n    return {'number': args['number']}\n"
+    )
+    assert machine.run(action, {"number": 0, "forks": True}).result == {"number": 0}
+    for number in (1, 2, 3):
+        answer = machine.run(action, {"number": number, "forks": False})
+        assert answer.result in ({"number": number}, EXITED), "its process ends when the child's answer comes"
+
+
 def test_an_error_that_is_returned(machine: Machine) -> None:
     action = executable("def main(args):\n    return {'error': {'code': 7}, 'other': 1}\n")
     answer = machine.run(action)
@@ -56,9 +66,14 @@ def test_a_result_that_json_cannot_hold(machine: Machine) -> None:
     assert any("not JSON serializable" in line for line in lines(answer, "stderr"))
 
 
-def test_a_result_that_utf8_cannot_hold(machine: Machine) -> None:
-    answer = machine.run(executable("def main(args):\n    return {'x': '\\ud800'}\n"))
-    assert (answer.status, answer.result) == (SUCCESS, {"x": "?"})
+@pytest.mark.parametrize(
+    "end", ["return {'x': '\\ud800'}", "return ['\\udfff']", "return {'\\ud800': 1}", "raise ValueError('\\ud800')"]
+)
+def test_a_result_that_utf8_cannot_hold(machine: Machine, end: str) -> None:
+    """As of OpenWhisk's own launcher, whose process ends of it."""
+    answer = machine.run(executable(f"def main(args):\n    {end}\n"))
+    assert (answer.status, answer.result) == (DEVELOPER_ERROR, EXITED)
+    assert "surrogates not allowed" in lines(answer, "stderr")[-2]
 
 
 @pytest.mark.parametrize("way", ["import sys; sys.exit(3)", "import os; os._exit(0)", "import os; os.abort()"])

@@ -14,7 +14,7 @@ import pytest
 from local_stack import wait_for_end, wait_until
 from openwhisk_process import KEYS, OpenWhiskProcess, Reply
 
-from kaas_local.openwhisk.activation import INTERRUPTED
+from kaas_local.openwhisk.containers.answers import INTERRUPTED
 from kaas_local.state import Process
 
 HELLO = """\
@@ -142,6 +142,18 @@ def test_a_namespace_sees_its_own_only(api: OpenWhiskProcess) -> None:
     assert api.send("GET", "/api/v1/namespaces", key="guess:key").status == 401
 
 
+def test_a_published_action_has_a_process_for_each_namespace(api: OpenWhiskProcess) -> None:
+    code = "import os\ncalls = []\ndef main(args):\n calls.append(1)\n return {'calls': len(calls), **os.environ}"
+    assert api.call("PUT", "packages/public?overwrite=true", {"publish": True}).status == 200
+    api.create("public/tells", code, annotations=[{"key": "provide-api-key", "value": True}])
+    path = "/api/v1/namespaces/guest/actions/public/tells?blocking=true&result=true"
+    for calls in (1, 2):
+        for namespace, key in KEYS.items():
+            result = api.send("POST", path, {}, key=key).body
+            assert (result["calls"], result["__OW_NAMESPACE"], result["__OW_API_KEY"]) == (calls, namespace, key)
+            assert result["__OW_ACTION_NAME"] == "/guest/public/tells"
+
+
 def test_many_at_a_time(api: OpenWhiskProcess) -> None:
     api.create("echo", "def main(args): return args")
     with ThreadPoolExecutor(16) as threads:
@@ -230,7 +242,7 @@ def test_a_stop_answers_who_waits_and_leaves_records(own: OpenWhiskProcess, tmp_
     waiting.join()
     (reply,) = replies
     assert reply.status == 500
-    assert "the API is stopping" in reply.body["response"]["result"]["error"]
+    assert reply.body["response"]["result"] == {"error": INTERRUPTED}
     own.start()
     record = own.activation(reply.activation_id)
     assert record is not None

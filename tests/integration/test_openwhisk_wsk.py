@@ -72,15 +72,15 @@ def wsk(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 
 #: READMEs, and what their lines of `wsk` must print.
 READMES = [
-    ("README.md", ["ok: created action saxpy", "ok: created action both", '"largest": 9', "guest/saxpy:0.0.1"]),
+    ("README.md", ["ok: updated action saxpy", "ok: updated action both", '"largest": 9', "guest/saxpy:0.0.1"]),
     pytest.param(
         "examples/cells/README.md",
-        ["ok: created action count-cells", '"cells": 35', "guest/blur:0.0.1", '"misses":0'],
+        ["ok: updated action count-cells", '"cells": 35', "guest/blur:0.0.1", '"misses":0'],
         marks=pytest.mark.slow,
     ),
     pytest.param(
         "examples/heat/README.md",
-        ["ok: created action solve-heat", '"hottest": ', '"rounds": '],
+        ["ok: updated action solve-heat", "ok: updated action cg", '"hottest": ', '"rounds": '],
         marks=pytest.mark.slow,
     ),
 ]
@@ -216,6 +216,22 @@ def test_packages(wsk: Wsk) -> None:
     wsk("action", "delete", "p/x")
     assert wsk("package", "delete", "p") == "ok: deleted package p\n"
     assert "HTTP method not allowed" in wsk("package", "refresh", status=149)
+
+
+def test_what_another_has_published(wsk: Wsk) -> None:
+    other = ("--auth", KEYS["other"])
+    wsk("package", "create", "open", "-p", "name", "Pat")
+    wsk("action", "create", "open/x", "hello.py")
+    invoke = ("action", "invoke", "/guest/open/x", "-r", *other)
+    assert "not authorized to access 'guest/open/x'" in wsk(*invoke, status=147)
+    assert wsk("package", "update", "open", "--shared", "yes") == "ok: updated package open\n"
+    assert wsk.json(*invoke) == {"greeting": "Hello Pat"}
+    listed = [line for line in wsk("package", "list", "/guest", *other).splitlines() if line.startswith("/")]
+    assert [line.split() for line in listed] == [["/guest/open", "shared"]]
+    assert "/guest/open/x" in wsk("action", "list", "/guest/open", *other)
+    wsk("action", "create", "mine", "--sequence", "/guest/open/x", *other)
+    assert wsk.json("action", "invoke", "mine", "-r", *other) == {"greeting": "Hello Pat"}
+    assert "not authorized" in wsk("action", "delete", "/guest/open/x", *other, status=147)
 
 
 def test_sequences(wsk: Wsk) -> None:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import io
+import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from front_process import IN_PLACE, SAXPY
+from front_process import IN_PLACE, SAXPY, Reply
 from pool_process import PoolProcess
 from seaweed import S3Client
 
@@ -88,6 +89,21 @@ def test_a_constant_is_pinned_to_its_version(pool: PoolProcess, s3: S3Client) ->
     client.post("/v1/cache/purge", {})
     reply = client.invoke(bundle, arguments)
     assert reply.body["error"]["code"] == "object_changed"
+
+
+def test_who_is_vouched_for_has_their_own_rights(pool: PoolProcess, s3: S3Client, name: str) -> None:
+    x = put(s3, f"{name}/x.npy", np.ones(2, np.float32))
+    digest = pool.client().upload(SAXPY)
+    pool.client("bob-token").upload(SAXPY)
+    body = json.dumps({"bundle": digest, "arguments": {"x": x, "y": [1, 1], "z": "inline"}}).encode()
+
+    def invoke(tenant: str) -> Reply:
+        return pool.client("plugin-token").request("POST", "/v1/invocations", body, {"KaaS-Tenant": tenant})
+
+    assert invoke("alice").body["result"]["z"] == [2, 2]
+    assert invoke("bob").code == "object_forbidden"
+    assert invoke("carol").code == "bundle_unknown"
+    assert pool.client("plugin-token").request("POST", "/v1/invocations", body).code == "bundle_unknown"
 
 
 def test_tenants_have_their_own_rights_bundles_and_executors(pool: PoolProcess, s3: S3Client) -> None:

@@ -58,7 +58,7 @@ def assert_works(state: StateDirectory, stack: Stack) -> None:
     credentials = Credentials.load(state)
     assert credentials is not None
     assert state.running() == stack
-    with PoolClient(stack.pool_url, bearer(credentials.token)) as client:
+    with PoolClient(stack.pool_url, bearer(credentials.namespaces["guest"].token)) as client:
         client.ready()
         assert client.status("devices")
         with pytest.raises(CallerError) as refused:

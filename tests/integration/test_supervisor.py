@@ -100,6 +100,20 @@ def test_the_next_invocation_works_after_a_kill(pool_here: PoolProcess, role: st
     saxpy(pool_here)
 
 
+class Slow(PoolProcess):
+    """Used as soon as it listens, long before its first device serves."""
+
+    def wait_until_ready(self, path: str = "/healthz/live") -> None:
+        super().wait_until_ready(path)
+
+
+def test_what_comes_before_the_first_device_waits_for_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KAAS_EMULATOR_DELAYS", "context:for=3s")
+    with Slow(tmp_path / "state", {}) as pool:
+        assert pool.client(None).get("/healthz/ready").status == 503
+        saxpy(pool)
+
+
 def test_a_killed_compiler_is_replaced(pool_here: PoolProcess) -> None:
     client = pool_here.client()
     replies: list[Any] = []

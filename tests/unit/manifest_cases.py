@@ -96,6 +96,7 @@ graph:
 rename: {image: x, factor: a}
 freshness: max_age=2.5
 events: {input: x}
+rights: caller
 """
 
 _VALUES = st.one_of(

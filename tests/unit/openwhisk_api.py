@@ -13,10 +13,11 @@ from typing import Any
 from urllib.parse import quote
 
 from kaas_local.openwhisk.app import make_app
+from kaas_local.openwhisk.clock import now_ms
 from kaas_local.openwhisk.containers.model import SUCCESS, Answer, Call, Executable
 from kaas_local.openwhisk.entities import Stamp
 from kaas_local.openwhisk.identity import Keys
-from kaas_local.openwhisk.invoker import Invoker, now_ms
+from kaas_local.openwhisk.invoker import Invoker
 from kaas_local.openwhisk.kinds import Kinds
 from kaas_local.openwhisk.services import Services
 from kaas_local.openwhisk.store import Store, StoreThread
@@ -76,7 +77,7 @@ class ScriptedContainers:
             return result
         start = now_ms()
         status = 1 if isinstance(result, dict) and "error" in result else SUCCESS
-        return Answer(start, start + STEP_MS, 0, 2, status, result, ("2026 stdout: hello",), False, 10)
+        return Answer(start, start + STEP_MS, 2, status, result, ("2026 stdout: hello",), False, 10)
 
     async def stop(self, namespace: str, name: str) -> None:
         """Note it."""
@@ -89,7 +90,12 @@ class Reply:
 
     status: int
     headers: dict[str, str]
-    body: bytes
+    parts: list[bytes]
+
+    @property
+    def body(self) -> bytes:
+        """All of it."""
+        return b"".join(self.parts)
 
     @property
     def json(self) -> Any:
@@ -156,14 +162,15 @@ class Api:
         sent: list[dict[str, Any]] = []
 
         async def receive() -> dict[str, Any]:
-            return next(messages, {"type": "http.disconnect"})
+            found = next(messages, None)
+            return found if found is not None else await asyncio.get_running_loop().create_future()
 
         async def send(message: Any) -> None:
             sent.append(message)
 
         await self.app(scope, receive, send)
         found = {name.decode(): value.decode() for name, value in sent[0]["headers"]}
-        return Reply(sent[0]["status"], found, b"".join(message.get("body", b"") for message in sent[1:]))
+        return Reply(sent[0]["status"], found, [message.get("body", b"") for message in sent[1:]])
 
     async def create(self, name: str, **body: Any) -> Reply:
         """PUT an action of guest's; its code is its name where the test gives none."""

@@ -240,6 +240,15 @@ def test_lengths_that_do_not_fit(shape: str, size: int, code: str, part: str) ->
     assert caught.value.code == code
     assert part in caught.value.message
     assert caught.value.where == "arguments.x"
+    if code == "size_mismatch":
+        assert (caught.value.hint or "").startswith("x.bin is read as raw bytes, since its name ends in neither .npy")
+
+
+def test_an_archive_of_arrays_is_refused_by_name() -> None:
+    with pytest.raises(CallerError, match=r"s3://data/x\.npz is by its name an archive") as caught:
+        bound(MANIFEST, {**XYZ, "x": "s3://data/x.npz"}, {"x.npz": raw(400), "y.npy": stored((100,))})
+    assert (caught.value.code, caught.value.where) == ("format_invalid", "arguments.x")
+    assert "numpy.save writes .npy" in (caught.value.hint or "")
 
 
 @given(st.integers(0, 2**20), st.integers(1, 5))

@@ -19,6 +19,7 @@ from kaas.references import InlineValue, Reference
 
 MANIFEST = Manifest.parse(SAXPY)
 EVERYTHING = Manifest.parse(FULL)
+KEYS = {"endpoint": "http://127.0.0.1:9000", "access_key": "k", "secret_key": "s"}
 GOOD = {"x": "s3://data/x.npy", "y": [1, 2], "z": "s3://out/z.npy"}
 
 
@@ -150,6 +151,20 @@ S = {"x": 1, "w": 1, "outputs": "s3://out"}
         ("saxpy", {"y": 1, "z": "inline"}, "input_missing", "x", "the input 'x' is not given", "as argument 'x'"),
         ("saxpy", {"X": 1, "y": 1, "z": "inline"}, "input_missing", "x", "not given", "also has 'X'; was 'x' meant?"),
         ("saxpy", {"image": 1, "z": "inline"}, "input_missing", "x", "not given", "also has 'image', which the action"),
+        ("saxpy", {"image": 1, **KEYS, "z": "inline"}, "input_missing", "x", "not given", "in which they make"),
+        ("saxpy", {**KEYS, "z": "inline"}, "input_missing", "x", "not given", "give a reference as argument 'x'"),
+        ("saxpy", {"x": 1, "y": 1, "Z": "inline"}, "output_unbound", "z", "where the output 'z'", "was 'z' meant?"),
+        (
+            "saxpy",
+            {"x": 1, "y": 1, "z": [1], "rename": {"z": "x"}},
+            "output_unbound",
+            "z",
+            "where the output 'z'",
+            "'z' was taken as 'x' by rename",
+        ),
+        ("saxpy", {**GOOD, "x": "[1, 2"}, "reference_invalid", "x", "'[1, 2' is not a ref", "all brackets and quotes"),
+        ("saxpy", {**GOOD, "a": "abc"}, "argument_invalid", "a", "'abc' is not a number", "'abc' came as a text"),
+        ("saxpy", {**GOOD, "a": "1e400"}, "argument_invalid", "a", "'1e400' is not a number", "came as a text"),
         ("saxpy", {**GOOD, "a": "2"}, "argument_invalid", "a", "'2' is not a number", "not quoted"),
         ("saxpy", {**GOOD, "a": None}, "argument_invalid", "a", "null is not a number", None),
         ("saxpy", {**GOOD, "a": 1e39}, "argument_invalid", "a", "too large for float32", None),
@@ -176,7 +191,7 @@ S = {"x": 1, "w": 1, "outputs": "s3://out"}
         ("saxpy", {**GOOD, "ack": nested(100_000)}, "argument_invalid", "ack", "nested too deep", "durable"),
         ("full", {**S, "iters": 1e400}, "argument_invalid", "iters", "inf is not a whole number", None),
         ("full", {**S, "iters": math.nan}, "argument_invalid", "iters", "nan is not a whole number", None),
-        ("full", {**S, "iters": "nan"}, "argument_invalid", "iters", "'nan' is not a whole number", "not quoted"),
+        ("full", {**S, "iters": "nan"}, "argument_invalid", "iters", "'nan' is not a whole number", "came as a text"),
         ("full", {**S, "iters": 2.5}, "argument_invalid", "iters", "2.5 is not a whole number", None),
         ("full", {**S, "iters": 1 << 31}, "argument_invalid", "iters", "outside int32", None),
         ("full", {**S, "iters": -(10**400)}, "argument_invalid", "iters", "1329 bits is outside int32", None),

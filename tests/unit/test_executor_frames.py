@@ -32,7 +32,7 @@ GOOD: list[dict[str, Any]] = [
     {"type": "done", "inv": "t/i/1", "stats": {}, "inline": {}, "printed": {"text": "hello\n", "left_out": 0}},
     {"type": "done", "inv": "t/i/1", "stats": {}, "inline": {}, "printed": {"crowded": True}},
     {"type": "failed", "inv": "t/i/1", "error": {"code": "kernel_fault", "message": "m", "hint": None}, "fatal": True},
-    {"type": "usage", "bytes": 4, "pinned": 0, "evicted": [KEY], "added": [[KEY, 4]]},
+    {"type": "usage", "bytes": 4, "pinned": 0, "evicted": ["b" * 64], "added": [[KEY, 4]]},
     # As much as there may be.
     {"type": "usage", "bytes": 1 << 62, "evicted": ["a" * 1024]},
     {"type": "done", "inv": "i" * 65_536, "stats": {"load_ms": 1 << 62, "rounds": [0] * 4096}, "inline": {}},
@@ -82,6 +82,7 @@ def test_good_frames(frame: dict[str, Any]) -> None:
         {"type": "usage", "added": [[KEY, "4"]]},
         {"type": "usage", "added": [[KEY]]},
         {"type": "usage", "evicted": [[]]},
+        {"type": "usage", "evicted": [KEY], "added": [[KEY, 4]]},
         {"type": "hello", "memory_bytes": math.nan},
         {"type": "hello", "compute_capability": [9]},
         {"type": "hello", "compute_capability": [9, 0, 0]},

@@ -97,6 +97,9 @@ def test_inputs(name: str, value: Any, shape: tuple[int, ...] | None, numbers: l
         ("float32", {"base64": "A" * 90_000}, "inline_too_large", "90000 characters"),
         ("float32", {"base64": base64.b64encode(bytes(65537)).decode()}, "inline_too_large", "65537 bytes"),
         ("float32", {"base64": "", "dtype": "int32"}, "dtype_mismatch", "'int32', the buffer float32"),
+        ("float32", [[1, 2], [3, "a"]], "argument_invalid", "'a' is not a number, at [1][1] of the list"),
+        ("uint8", [1, 300, -1], "argument_invalid", "300 is outside uint8 (0 to 255), at [1] of the list"),
+        ("float32", "a", "argument_invalid", "'a' is not a number"),
         ("float32", {"base64": "", "shape": [-1]}, "argument_invalid", "[-1] is no shape"),
         ("float32", {"base64": "", "shape": 3}, "argument_invalid", "3 is no shape"),
         ("float32", {"base64": "", "shape": [1]}, "size_mismatch", "needs 4"),
@@ -139,7 +142,7 @@ def test_any_json_is_decoded_or_refused(name: str, value: Any) -> None:
 
 
 def test_the_key_chooses_the_format() -> None:
-    assert set(FORMATS) == {"npy", "raw"}
+    assert set(FORMATS) == {"npy", "npz", "raw"}
     assert format_of("a/x.npy").NAME == "npy"
     assert format_of("a/x.NPY").NAME == "npy"
     assert format_of("a.npy/x").NAME == "raw"

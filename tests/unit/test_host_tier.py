@@ -4,20 +4,8 @@ from __future__ import annotations
 
 from kaas.errors import PlatformError
 from kaas_pool.content import ObjectRange
-from kaas_pool.mover.host_tier import (
-    PAGE_BYTES,
-    AbortLoad,
-    Create,
-    Decision,
-    Free,
-    Grant,
-    HostTier,
-    Keep,
-    Refuse,
-    Request,
-    StartLoad,
-    charged_bytes,
-)
+from kaas_pool.mover.decisions import AbortLoad, Create, Decision, Free, Grant, Keep, Refuse, Request, StartLoad
+from kaas_pool.mover.host_tier import PAGE_BYTES, HostTier, charged_bytes
 
 ONE, TWO, THREE = Request(1, 1), Request(1, 2), Request(2, 3)
 FAILURE = PlatformError("store_error", "broken")

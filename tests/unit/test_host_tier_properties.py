@@ -10,20 +10,8 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from kaas.errors import PlatformError
 from kaas_pool.content import ObjectRange
-from kaas_pool.mover.host_tier import (
-    PAGE_BYTES,
-    AbortLoad,
-    Create,
-    Decision,
-    Free,
-    Grant,
-    HostTier,
-    Keep,
-    Refuse,
-    Request,
-    StartLoad,
-    charged_bytes,
-)
+from kaas_pool.mover.decisions import AbortLoad, Create, Decision, Free, Grant, Keep, Refuse, Request, StartLoad
+from kaas_pool.mover.host_tier import PAGE_BYTES, HostTier, charged_bytes
 
 BUDGET_PAGES, SEGMENTS = 6, 4
 FAILURE = PlatformError("store_error", "broken")

@@ -74,34 +74,33 @@ def test_broken_manifests(case: tuple[str, str, str, str, str, str | None]) -> N
     valid = is_valid(FULL.replace(old, new))
     if code in ("unknown_key", "name_reserved", "not_supported"):
         assert not valid
-    elif code in ("not_supported_yet", "name_unknown", "name_duplicate", "expression_invalid"):
+    elif code in ("name_unknown", "name_duplicate", "expression_invalid"):
         assert valid
     else:
         assert code == "manifest_invalid"
         assert not valid or where.endswith(_BEYOND) or "YAML splits" in part or part.endswith("not inf")
 
 
-def _keys(name: str) -> tuple[set[str], set[str]]:
-    """The keys of one part of the schema that this release runs, and those it does not yet."""
+def _keys(name: str) -> set[str]:
+    """The keys of one part of the schema."""
     properties = SCHEMA["properties"] if name == "" else SCHEMA["$defs"][name]["properties"]
     if name in ("fill", "copy", "repeat"):
         properties = properties[name]["properties"]
-    later = {key for key, value in properties.items() if value.get("x-not-yet")}
-    return set(properties) - later, later
+    return set(properties)
 
 
 @pytest.mark.parametrize(
-    ("name", "known", "later"),
+    ("name", "known"),
     [
-        ("", _manifest_reader._KEYS, _manifest_reader._LATER),
-        ("param", _manifest_reader._PARAM_KEYS, ()),
-        ("buffer", _manifest_reader._BUFFER_KEYS, ()),
-        ("kernel", _kernel_reader.KEYS, ()),
-        ("repeat", _graph_reader._REPEAT_KEYS, ()),
+        ("", _manifest_reader._KEYS),
+        ("param", _manifest_reader._PARAM_KEYS),
+        ("buffer", _manifest_reader._BUFFER_KEYS),
+        ("kernel", _kernel_reader.KEYS),
+        ("repeat", _graph_reader._REPEAT_KEYS),
     ],
 )
-def test_the_keys_are_the_parsers(name: str, known: tuple[str, ...], later: dict[str, str]) -> None:
-    assert _keys(name) == (set(known), set(later))
+def test_the_keys_are_the_parsers(name: str, known: tuple[str, ...]) -> None:
+    assert _keys(name) == set(known)
 
 
 def test_the_page_has_every_key() -> None:

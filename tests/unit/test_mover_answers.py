@@ -48,6 +48,11 @@ def test_an_answer_that_stays(status: int, code: str, expected: str) -> None:
     assert error.code == expected and "s3://b/k" in error.message
 
 
+def test_a_refusal_names_both_causes() -> None:
+    hint = meaning(403, "AccessDenied").hint or ""
+    assert "is the bucket right?" in hint and "grant the tenant's access key" in hint
+
+
 @pytest.mark.parametrize(
     ("status", "code"), [(500, "InternalError"), (503, "SlowDown"), (503, ""), (429, ""), (400, "RequestTimeout")]
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from openwhisk_api import GUEST, OTHER, Api, expect, run
+from openwhisk_api import GUEST, OTHER, Api, Reply, expect, run
 
 ACTIONS = "/namespaces/_/actions"
 PYTHON = {"exec": {"kind": "python:3", "code": "x"}}
@@ -56,7 +56,7 @@ def test_what_needs_no_key(tmp_path: Path) -> None:
 def test_credentials(tmp_path: Path, authorization: str | None, text: str) -> None:
     async def script(api: Api) -> None:
         headers = {} if authorization is None else {"authorization": authorization}
-        for method, path in (("GET", "/namespaces"), ("PUT", f"{ACTIONS}/a"), ("GET", "/web/x/y/z")):
+        for method, path in (("GET", "/namespaces"), ("PUT", f"{ACTIONS}/a"), ("GET", "/namespaces/_/limits")):
             reply = await api.call(method, path, PYTHON, key=None, headers=headers)
             expect(reply, 401, text)
             assert reply.headers["www-authenticate"] == 'Basic realm="OpenWhisk secure realm"'
@@ -76,7 +76,11 @@ def test_a_namespace_and_what_is_another_ones(tmp_path: Path) -> None:
             ("POST", "/namespaces/guest/actions/a", "guest/a"),
             ("DELETE", "/namespaces/guest/actions/a", "guest/a"),
             ("GET", "/namespaces/guest/activations", "guest"),
-            ("GET", "/namespaces/guest/packages", "guest"),
+            ("GET", "/namespaces/guest/actions", "guest"),
+            ("GET", "/namespaces/guest/actions/p/", "guest/p"),
+            ("GET", "/namespaces/guest/packages/p", "guest/p"),
+            ("GET", "/namespaces/guest/packages/a", "guest/a"),
+            ("PUT", "/namespaces/guest/packages/p", "guest/p"),
             ("GET", "/namespaces/guest/limits", "guest"),
         ):
             reply = await api.call(method, path, PYTHON, key=OTHER)
@@ -86,6 +90,69 @@ def test_a_namespace_and_what_is_another_ones(tmp_path: Path) -> None:
         )
         limits = (await api.call("GET", "/namespaces/_/limits")).json
         assert (limits["maxActionMemory"], limits["minActionTimeout"]) == (512, 100)
+
+    run(tmp_path, script)
+
+
+def test_a_published_package_is_for_all(tmp_path: Path) -> None:
+    async def script(api: Api) -> None:
+        packages, inside = "/namespaces/guest/packages", "/namespaces/guest/actions/p"
+        for package, publish in (("p", True), ("q", False)):
+            body = {"publish": publish, "parameters": [{"key": "x", "value": 1}]}
+            assert (await api.call("PUT", f"{packages}/{package}", body)).status == 200
+            await api.create(f"{package}/a")
+        listed = await api.call("GET", packages, key=OTHER)
+        assert [one["name"] for one in listed.json] == ["p"]
+        assert (await api.call("GET", packages, key=OTHER, query="count=true")).json == {"packages": 1}
+        assert [one["name"] for one in (await api.call("GET", packages)).json] == ["q", "p"]
+        assert (await api.call("GET", packages, query="skip=1&limit=5")).json == listed.json
+        assert (await api.call("GET", f"{packages}/p", key=OTHER)).json["actions"][0]["name"] == "a"
+        assert [one["name"] for one in (await api.call("GET", f"{inside}/", key=OTHER)).json] == ["a"]
+        assert (await api.call("GET", f"{inside}/a", key=OTHER)).json["exec"]["code"] == "# p/a"
+        expect(await api.call("GET", f"{inside}/b", key=OTHER), 404, "The requested resource does not exist.")
+        done = await api.call("POST", f"{inside}/a", {"y": 2}, key=OTHER, query="blocking=true")
+        assert done.json["response"]["result"] == {"x": 1, "y": 2}
+        assert done.json["namespace"] == "other", "the record is the caller's"
+        assert {"key": "path", "value": "guest/p/a"} in done.json["annotations"]
+        assert (await api.call("GET", f"/namespaces/_/activations/{done.json['activationId']}")).status == 404
+        for method, path in (
+            ("GET", "/namespaces/guest/actions/q/a"),
+            ("POST", "/namespaces/guest/actions/q/a"),
+            ("PUT", f"{inside}/a"),
+            ("DELETE", f"{inside}/a"),
+            ("DELETE", f"{packages}/p"),
+        ):
+            refused = await api.call(method, path, PYTHON, key=OTHER)
+            resource = path.removeprefix("/namespaces/").replace("/actions", "").replace("/packages", "")
+            expect(refused, 403, f"The supplied authentication is not authorized to access '{resource}'.")
+        await api.call("PUT", f"{packages}/p", {"publish": False}, query="overwrite=true")
+        assert (await api.call("POST", f"{inside}/a", {}, key=OTHER)).status == 403, "when it is taken back"
+
+    executable, call = run(tmp_path, script).containers.calls[0]
+    assert (executable.namespace, call.namespace) == ("guest", "other")
+
+
+def test_a_sequence_of_anothers_published_actions(tmp_path: Path) -> None:
+    async def script(api: Api) -> None:
+        for package, publish in (("p", True), ("q", False)):
+            assert (await api.call("PUT", f"/namespaces/_/packages/{package}", {"publish": publish})).status == 200
+            await api.create(f"{package}/a")
+        await api.create_sequence("p/hidden", "/_/q/a")
+
+        async def put(*components: str) -> Reply:
+            body = {"exec": {"kind": "sequence", "components": list(components)}}
+            return await api.call("PUT", "/namespaces/_/actions/s", body, key=OTHER, query="overwrite=true")
+
+        assert (await put("/guest/p/a")).status == 200
+        done = await api.call("POST", "/namespaces/_/actions/s", {"y": 2}, key=OTHER, query="blocking=true&result=true")
+        assert done.json == {"y": 2}
+        refused = "The supplied authentication is not authorized to access 'guest/q/a'."
+        for components in (["/guest/q/a"], ["/guest/p/a", "/guest/p/hidden"]):
+            expect(await put(*components), 403, refused)
+        expect(await api.call("POST", "/namespaces/guest/actions/p/hidden", {}, key=OTHER), 403, refused)
+        assert (await api.invoke("p/hidden")).status == 200, "to its owner it is nothing special"
+        await api.call("PUT", "/namespaces/_/packages/p", {"publish": False}, query="overwrite=true")
+        expect(await api.call("POST", "/namespaces/_/actions/s", {}, key=OTHER), 403, refused.replace("/q/", "/p/"))
 
     run(tmp_path, script)
 
@@ -196,6 +263,9 @@ def test_what_is_left_out_says_so(tmp_path: Path) -> None:
         ):
             reply = await api.call(method, path, body)
             expect(reply, 501, f"{what} not part of KaaS's local OpenWhisk API; an OpenWhisk deployment has them.")
+        for method in ("GET", "POST"):
+            reply = await api.call(method, "/web/guest/default/a", key=None)
+            assert reply.status == 501 and reply.json["error"].startswith("Web actions and API gateways are not part")
 
     run(tmp_path, script)
 

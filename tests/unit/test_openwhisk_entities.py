@@ -230,6 +230,7 @@ def test_a_sequence_takes_its_parameters_from_its_components() -> None:
         ({"exec": CODE, "publish": 1}, 400, "'publish' must be a boolean"),
         ({"exec": CODE, "delAnnotations": "x"}, 400, "delAnnotations"),
         ({"exec": CODE, "annotations": [{"key": "conductor", "value": True}]}, 501, "Conductor actions"),
+        ({"exec": CODE, "annotations": [{"key": "web-export", "value": True}]}, 501, "Web actions (`--web`) are"),
         ({"exec": {"kind": "python:3", "code": "x" * (MAX_CODE_BYTES + 1)}}, 413, "exec larger than allowed: 50331649"),
     ],
 )

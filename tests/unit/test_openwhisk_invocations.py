@@ -10,8 +10,15 @@ from typing import Any
 import pytest
 from openwhisk_api import GUEST, OTHER, STEP_MS, Api, expect, run
 
+from kaas_local.openwhisk.activation import Activation
+from kaas_local.openwhisk.clock import now_ms
 from kaas_local.openwhisk.containers.model import Answer, Call, Executable
+from kaas_local.openwhisk.entities import Action, Stamp
+from kaas_local.openwhisk.kinds import Kinds
 from kaas_local.openwhisk.limits import MAX_BODY_BYTES, MAX_PAYLOAD_BYTES
+from kaas_local.openwhisk.names import Name
+from kaas_local.openwhisk.store import Store
+from kaas_local.openwhisk.target import Target
 from kaas_local.openwhisk.throttle import Throttle
 
 ACTIONS = "/namespaces/_/actions"
@@ -110,7 +117,7 @@ def test_failures_of_actions(tmp_path: Path) -> None:
         if executable.name == "raises":
             raise RuntimeError("a defect")
         status = int(executable.name)
-        return Answer(5, 6, 0, None, status, {"error": "why"}, (), status == 2, 0)
+        return Answer(5, 6, None, status, {"error": "why"}, (), status == 2, 0)
 
     async def script(api: Api) -> None:
         names = ("application error", "action developer error", "whisk internal error")
@@ -185,6 +192,21 @@ def test_what_an_action_is_given(tmp_path: Path) -> None:
     assert call.api_host == "http://127.0.0.1:3233"
 
 
+def test_how_long_a_call_may_wait_for_its_process(tmp_path: Path) -> None:
+    """As long as OpenWhisk's load balancer waits for its end, in milliseconds, by the action's time limit."""
+    waits = {3_000: 180_000, 60_000: 180_000, 300_000: 660_000}
+
+    async def script(api: Api) -> None:
+        for limit, wait in waits.items():
+            await api.create(f"a{limit}", limits={"timeout": limit})
+            before = now_ms()
+            await api.invoke(f"a{limit}")
+            _, call = api.containers.calls[-1]
+            assert before <= call.deadline_ms - wait <= now_ms()
+
+    run(tmp_path, script)
+
+
 def test_each_change_of_what_a_process_is_started_with_is_a_new_revision(tmp_path: Path) -> None:
     async def script(api: Api) -> None:
         async def bind(value: int, init: bool) -> None:
@@ -251,6 +273,76 @@ def test_lists_of_activations(tmp_path: Path) -> None:
         expect(await api.call("GET", f"{activations}/x"), 400, "Activation id length is 1 but must be 32.")
         foreign = await api.call("GET", f"{activations}/{first['activationId']}", key=OTHER)
         expect(foreign, 404, "The requested resource does not exist.")
+
+    run(tmp_path, script)
+
+
+def test_whole_records_are_read_and_sent_one_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def script(api: Api) -> None:
+        activations = "/namespaces/_/activations"
+        empty = await api.call("GET", activations, query="docs=true")
+        assert (empty.json, empty.headers["content-type"]) == ([], "application/json")
+        await api.create("a")
+        ids = [(await api.invoke("a")).json["activationId"] for _ in range(4)]
+        reply = await api.call("GET", activations, query="docs=true")
+        assert [one["activationId"] for one in reply.json] == ids[::-1]
+        assert max(map(len, reply.parts)) < len(reply.body) / 3
+        found = api.store.activations
+
+        def find_and_forget(*which: Any, **page: Any) -> list[Activation]:
+            listed = found(*which, **page)
+            api.store.prune(listed[0].end, kept=2)
+            return listed
+
+        monkeypatch.setattr(api.store, "activations", find_and_forget)
+        reply = await api.call("GET", activations, query="docs=true")
+        assert [one["activationId"] for one in reply.json] == ids[:1:-1], "others are forgotten since they were listed"
+
+    run(tmp_path, script)
+
+
+@pytest.mark.parametrize("change", ["updated", "deleted", "sequence"])
+@pytest.mark.parametrize("caller", ["a", "s"])
+def test_an_action_replaced_between_its_look_up_and_its_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caller: str, change: str
+) -> None:
+    name = Name("guest", None, "a")
+    body: dict[str, Any] = {
+        "exec": {"kind": "python:3", "code": "# new"},
+        "parameters": [{"key": "bound", "value": "new"}],
+        "annotations": [{"key": "provide-api-key", "value": True}],
+    }
+    if change == "sequence":
+        body["exec"] = {"kind": "sequence", "components": ["/guest/other"]}
+    find = Target.find
+
+    def find_late(store: Store, wanted: Name, *, with_code: bool = False) -> Target:
+        if with_code and wanted == name:
+            if change == "deleted":
+                store.delete_action(name)
+            else:
+                store.put_action(name, True, lambda old: Action.put(old, name, body, Kinds(), Stamp(2000, "new")))
+        return find(store, wanted, with_code=with_code)
+
+    async def script(api: Api) -> None:
+        await api.create("other")
+        await api.create("a", parameters=[{"key": "bound", "value": "old"}])
+        await api.create_sequence("s", "a")
+        monkeypatch.setattr(Target, "find", find_late)
+        reply = await api.invoke(caller, {"own": 1})
+        if change == "deleted":
+            assert (reply.status, api.containers.calls) == (404 if caller == "a" else 502, [])
+            return
+        assert reply.status == 200
+        ((executable, call),) = api.containers.calls
+        # What a sequence is bound to is no component's argument.
+        arguments = {"own": 1} if change == "sequence" else {"own": 1, "bound": "new"}
+        assert call.value == arguments
+        assert executable.code == ("# other" if change == "sequence" else "# new")
+        assert (call.api_key is not None) == (change == "updated")
+        (record,) = (await api.call("GET", "/namespaces/_/activations", query="name=a")).json
+        notes = {one["key"]: one["value"] for one in record["annotations"]}
+        assert (record["version"], notes["kind"]) == ("0.0.2", "sequence" if change == "sequence" else "python:3")
 
     run(tmp_path, script)
 

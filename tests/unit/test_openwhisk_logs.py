@@ -25,11 +25,26 @@ def write(sections: Sections, stream: str, *lines: bytes) -> None:
         sections.add(stream, line)
 
 
-@pytest.mark.parametrize(("length", "fits"), [((1 << 20) - 1, True), (1 << 20, False)])
-def test_the_limit_counts_line_ends(length: int, fits: bool) -> None:
+#: What a line has in the record besides its text: the time, the stream, quotes and a comma.
+AROUND = len('"2026-01-01T00:00:00.000000000Z stdout: ",')
+
+
+@pytest.mark.parametrize(("length", "fits"), [((1 << 20) - AROUND, True), ((1 << 20) - AROUND + 1, False)])
+def test_the_limit_counts_all_of_a_line(length: int, fits: bool) -> None:
     log = Log(1)
     log.add("stdout", b"x" * length)
     assert (texts(log) == [OVER]) != fits
+
+
+@pytest.mark.parametrize("line", [b"", b"\0" * 1000, b"\xff" * 1000, "❄".encode() * 1000])
+def test_a_record_is_no_larger_than_the_limit(line: bytes) -> None:
+    log = Log(1)
+    while not log.is_full:
+        log.add("stdout", line)
+    *before, last = log.lines()
+    assert last[30:] == OVER
+    size = len(json.dumps(before, ensure_ascii=False, separators=(",", ":")).encode())
+    assert (1 << 20) - 10_000 < size <= (1 << 20) + 1
 
 
 def test_nothing_comes_after_the_limit() -> None:

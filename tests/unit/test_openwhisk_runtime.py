@@ -6,26 +6,15 @@ import json
 import re
 import shutil
 import subprocess
-from importlib import metadata
 from pathlib import Path
 
 import pytest
-import tomli
-from packaging.requirements import Requirement
-from packaging.utils import canonicalize_name
+from image_files import ROOT, copied, lock_entries, needed
 
-ROOT = Path(__file__).parents[2]
 RUNTIME = ROOT / "runtime" / "openwhisk"
 DOCKERFILES = [RUNTIME / "Dockerfile", ROOT / "invoker-plugin" / "Dockerfile"]
 #: The fields that OpenWhisk's manifest knows; it refuses none, and forgets others in silence.
 FIELDS = {"kind", "default", "deprecated", "requireMain", "image", "attached", "stemCells", "sentinelledLogs"}
-
-
-def _entries(path: Path) -> dict[str, str]:
-    """A lock's entries by canonical name: requirement and hashes, without comments."""
-    lines = [line for line in path.read_text().splitlines() if not line.lstrip().startswith("#")]
-    entries = re.split(r"\n(?=\S)", "\n".join(lines).strip())
-    return {canonicalize_name(entry.split("==")[0]): entry for entry in entries}
 
 
 def test_the_entry_of_the_manifest() -> None:
@@ -42,25 +31,15 @@ def test_the_entry_of_the_manifest() -> None:
 
 
 def test_the_images_packages_are_the_locked_ones_and_all_that_the_proxy_needs() -> None:
-    locked = _entries(ROOT / "requirements.lock")
-    taken = _entries(RUNTIME / "requirements.txt")
+    locked = lock_entries(ROOT / "requirements.lock")
+    taken = lock_entries(RUNTIME / "requirements.txt")
     assert {name: locked[name] for name in taken} == taken, "copy the entries of requirements.lock"
-
-    project = tomli.loads((ROOT / "pyproject.toml").read_text())["project"]
-    wanted = [*project["dependencies"], *project["optional-dependencies"]["proxy"]]
-    needed: set[str] = set()
-    while wanted:
-        requirement = Requirement(wanted.pop())
-        name = canonicalize_name(requirement.name)
-        if name not in needed and (requirement.marker is None or requirement.marker.evaluate({"extra": ""})):
-            needed.add(name)
-            wanted += metadata.requires(name) or []
-    assert taken.keys() == needed
+    assert taken.keys() == needed(["proxy"])
 
 
 @pytest.mark.parametrize("dockerfile", DOCKERFILES, ids=["action", "invoker"])
 def test_what_a_dockerfile_copies_is_there(dockerfile: Path) -> None:
-    sources = re.findall(r"^COPY (?!--from)(\S+) ", dockerfile.read_text(), re.MULTILINE)
+    sources = copied(dockerfile)
     assert sources
     for source in sources:
         # The plugin's jar is there after a build.

@@ -16,7 +16,7 @@ def add_one(executable: Executable, call: Call) -> Any:
     if executable.name == "fails":
         return {"error": {"why": "asked to"}}
     if executable.name == "crashes":
-        return Answer(0, 1, 0, None, 2, {"error": "crashed"}, (), False, 0)
+        return Answer(0, 1, None, 2, {"error": "crashed"}, (), False, 0)
     if executable.name == "raises":
         raise RuntimeError("a defect")
     if executable.name == "list":
@@ -84,6 +84,15 @@ def test_parameters_of_a_component_are_under_what_comes_in(tmp_path: Path) -> No
         await api.create_sequence("s", "/_/p/c", "/_/p/c")
         done = await api.invoke("s", None, "blocking=true&result=true")
         assert done.json == {"n": 12, "own": 1, "p/c": True}, "bound to the package, once"
+
+    with_api(tmp_path, script)
+
+
+def test_parameters_of_the_sequence_itself_reach_nobody(tmp_path: Path) -> None:
+    async def script(api: Api) -> None:
+        sequence = {"kind": "sequence", "components": ["/_/a"]}
+        await api.create("s", exec=sequence, parameters=[{"key": "n", "value": 10}])
+        assert (await api.invoke("s", {"own": 1}, "blocking=true&result=true")).json == {"n": 1, "a": True, "own": 1}
 
     with_api(tmp_path, script)
 

@@ -111,17 +111,33 @@ def test_what_an_earlier_front_left_is_lost_as_far_as_is_known() -> None:
     assert "may have been lost" in output_lost(Z, "unheard of", None, None).message
 
 
-def test_a_tenant_with_too_many_forgets_its_own_oldest_and_nothing_under_way() -> None:
+def test_a_tenant_with_too_many_forgets_its_own_oldest_that_was_stored_and_nothing_else() -> None:
     pending = Pending(per_tenant=2)
     under_way = begin(pending, "v0", object_id="s3://out/0")
     pending.lost(begin(pending, "other", tenant="bob"), WHY, 0.0)
-    for number in range(1, 4):
-        write = begin(pending, f"v{number}", object_id=f"s3://out/{number}")
-        pending.lost(write, WHY, float(number))
-    assert [number for number in range(4) if pending.find("alice", f"s3://out/{number}", f"v{number}")] == [0, 3]
-    assert gone(pending) == ["v1", "v2"]
+    pending.lost(begin(pending, "v1", object_id="s3://out/1"), WHY, 1.0)
+    for number in range(2, 5):
+        pending.stored(begin(pending, f"v{number}", object_id=f"s3://out/{number}"), f"e{number}", float(number))
+    known = [number for number in range(5) if pending.find("alice", f"s3://out/{number}", f"v{number}")]
+    assert known == [0, 1], "what is lost is told for an hour, whatever else there is"
     assert pending.newest("alice", "s3://out/0") is under_way
+    assert pending.mark("alice", "s3://out/1") is not None
     assert pending.mark("bob", Z) is not None
+
+
+def test_a_tenant_that_lost_too_many_is_promised_nothing_more() -> None:
+    pending = Pending(per_tenant=2)
+    pending.lost(begin(pending, "v1", object_id="s3://out/1"), WHY, 1.0)
+    pending.restore("alice", "s3://out/2", "v2", 2.0)
+    assert not pending.reserve("alice", [1], 1000)
+    assert pending.reserve("bob", [1], 1000)
+    pending.found("alice", "s3://out/2", "v2", "e2", 3.0)
+    assert pending.reserve("alice", [1], 1000)
+    pending.free("alice", [1])
+    pending.lost(begin(pending, "v3", object_id="s3://out/3"), WHY, 4.0)
+    assert not pending.reserve("alice", [1], 1000)
+    pending.expire(1.0 + KEEP_SECONDS)
+    assert pending.reserve("alice", [1], 1000)
 
 
 def test_room_is_bounded_by_tenant_and_in_all() -> None:

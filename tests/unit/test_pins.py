@@ -118,6 +118,17 @@ def test_recent_sightings() -> None:
     assert len(recent) == 1
 
 
+def test_a_look_that_was_long_under_way_replaces_nothing_newer() -> None:
+    recent = Recent()
+    newer = recent.note("alice", "s3://data/x", TWO, 20.0)
+    late = recent.note("alice", "s3://data/x", ONE, 10.0)
+    assert (late.answer, late.at) == (ONE, NEVER), "who looked has its answer, and looks again the next time"
+    assert recent.find("alice", "s3://data/x") is newer
+    assert (newer.answer, newer.at) == (TWO, 20.0)
+    assert recent.note("alice", "s3://data/x", ONE, 20.0) is recent.find("alice", "s3://data/x")
+    assert len(recent) == 1
+
+
 def test_recent_sightings_are_bounded_in_bytes() -> None:
     recent = Recent(limit_bytes=10_000)
     large = Answer("e", 1 << 30, "x" * 4000, "store")

@@ -133,6 +133,7 @@ def test_tensors_that_are_refused(text: str, part: str, hint: str | None) -> Non
     [
         (SAFE, "safetensors files are read only"),
         (f"{SAFE}#w", "safetensors files are read only"),
+        ("s3://out/z.npz", "an output is one array"),
         ("s3://out/z?offset=0", "without a range"),
         ("s3://out/z?versionId=1", "without a range or a version"),
         ("out/z", "is not a reference"),

@@ -84,6 +84,7 @@ def test_the_calls_map_is_merged_over_the_manifests(said: dict[str, str], x: lis
         (None, "", "null is no map", None),
         ([["a", "x"]], "", "is no map", None),
         ({"image": "xx"}, ".image", "'xx' is no buffer or parameter", "'x'"),
+        ({"x": "image"}, ".x", "'image' is no buffer or parameter", "stands first: {'image': 'x'}"),
         ({"image": 5}, ".image", "5 is no buffer or parameter", "{incoming: x}"),
         ({"image": ["x"]}, ".image", "is no buffer or parameter", None),
         ({"image": "x", "picture": "x"}, ".picture", "'image' and 'picture' both become 'x'", "only one"),
@@ -128,6 +129,21 @@ def test_a_missing_input_tells_of_renaming() -> None:
     with pytest.raises(CallerError) as caught:
         parse({"image": [1], "y": [1], "z": "inline"})
     assert '"rename": {"image": "x"}' in (caught.value.hint or "")
+
+
+def test_only_what_fits_is_proposed_for_renaming() -> None:
+    keys = {"endpoint": "http://127.0.0.1:9000", "secret_key": "s3cr3t"}
+    text = SAXPY.replace(", default: 1.0", "")
+    assert text != SAXPY
+    for said, rename in (
+        ({"size": 3, "image": "s3://data/x.npy", "y": [1], "a": 1}, '"rename": {"image": "x"}'),
+        ({"x": [1], "y": [1], "image": "s3://data/x.npy", "size": 3}, '"rename": {"size": "a"}'),
+    ):
+        with pytest.raises(CallerError) as caught:
+            parse({**keys, **said, "z": "inline"}, text=text)
+        assert caught.value.code == "input_missing"
+        assert rename in (caught.value.hint or "")
+        assert "secret_key" not in (caught.value.hint or "")
 
 
 _NAMES = st.sampled_from("abcd")

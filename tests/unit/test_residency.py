@@ -63,6 +63,19 @@ def test_an_invocation_never_evicts_its_own_hits() -> None:
     assert cache.take_changes().evicted == ["young"]
 
 
+def test_what_a_key_did_last_is_told() -> None:
+    cache = Residency(10)
+    fill(cache, "i1", {"x": 10})
+    fill(cache, "i2", {"y": 10})
+    changes = cache.take_changes()
+    assert (changes.evicted, changes.added) == (["x"], [("y", 10)])
+    fill(cache, "i3", {"x": 10})
+    before = cache.take_changes()
+    fill(cache, "i4", {"y": 10})
+    before.extend(cache.take_changes())
+    assert (before.evicted, before.added) == (["x"], [("y", 10)])
+
+
 def test_what_is_used_longest_ago_goes_first() -> None:
     cache = Residency(30)
     for key in "abc":
@@ -272,6 +285,8 @@ class CacheMachine(RuleBasedStateMachine):
         self.cache = Residency(BUDGET)
         self.memory: dict[int, str] = {}
         self.running: dict[str, Pinned] = {}
+        #: What is resident, as the front would see it.
+        self.told: dict[str, int] = {}
         #: Who was asked for a key, as the front would see it.
         self.asked: dict[str, str] = {}
         self.copying: set[str] = set()
@@ -287,7 +302,8 @@ class CacheMachine(RuleBasedStateMachine):
             assert handle not in needed
             self.memory.pop(handle, None)
         resident = dict(self.cache.resident())
-        assert all(resident.get(key) == size for key, size in changes.added if key not in changes.evicted)
+        self.told = {key: size for key, size in self.told.items() if key not in changes.evicted} | dict(changes.added)
+        assert self.told == resident
         self.renamed = {old: new for old, new in self.renamed.items() if new not in changes.evicted}
 
     @rule(

@@ -8,6 +8,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+from few_tools import few_tools
 
 import pycuda_wheel
 import steps
@@ -17,15 +18,7 @@ ROOT = Path(__file__).parents[2]
 
 def check(folder: Path, *tools: str, flag: str = "--check", **environment: str) -> subprocess.CompletedProcess[str]:
     """setup.sh, where these tools are all there is on PATH. A tool may be `name=script`."""
-    folder.mkdir()
-    for tool in (*tools, "bash", "uname", "dirname"):
-        name, _, script = tool.partition("=")
-        if script:
-            (folder / name).write_text(f"#!/bin/sh\n{script}\n")
-            (folder / name).chmod(0o755)
-        else:
-            found = subprocess.run(["sh", "-c", f"command -v {name}"], capture_output=True, text=True, check=True)
-            (folder / name).symlink_to(found.stdout.strip())
+    few_tools(folder, *tools, "bash", "uname", "dirname")
     # A copy: the check in place would find this repository's own .venv.
     scripts = folder / "copy" / "scripts"
     scripts.mkdir(parents=True)

@@ -33,6 +33,7 @@ import numpy as np
 from kaas.bundle import Bundle
 from kaas.call import own_names
 from kaas.errors import KaasError
+from kaas.formats import format_of, npz
 from kaas.manifest import Manifest
 from kaas.messages import LogLine
 from kaas.references import Reference
@@ -179,6 +180,8 @@ def _check_outputs(bundle: Bundle, files: Mapping[str, Path]) -> None:
             raise Failure(
                 "safetensors files are read only", where=where, hint="the ending .npy, or another one for raw data"
             )
+        if format_of(file.name).NAME == npz.NAME:
+            raise Failure("an output is one array, and .npz an archive of them", where=where, hint="the ending .npy")
 
 
 def _check_places(places: Mapping[str, Path | None]) -> None:

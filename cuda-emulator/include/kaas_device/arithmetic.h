@@ -51,8 +51,8 @@ static inline double sinpi(double x) { return sin(kaas_device::pi * remainder(x,
 static inline double cospi(double x) { return cos(kaas_device::pi * remainder(x, 2.0)); }
 static inline float sinpif(float x) { return static_cast<float>(sinpi(x)); }
 static inline float cospif(float x) { return static_cast<float>(cospi(x)); }
-static inline void sincospi(double x, double* s, double* c) { *s = sinpi(x), *c = cospi(x); }
-static inline void sincospif(float x, float* s, float* c) { *s = sinpif(x), *c = cospif(x); }
+static __forceinline__ void sincospi(double x, double* s, double* c) { *s = sinpi(x), *c = cospi(x); }
+static __forceinline__ void sincospif(float x, float* s, float* c) { *s = sinpif(x), *c = cospif(x); }
 
 static inline float normcdff(float x) { return static_cast<float>(0.5 * erfc(-double{x} * M_SQRT1_2)); }
 static inline double normcdf(double x) { return 0.5 * erfc(-x * M_SQRT1_2); }
@@ -74,11 +74,11 @@ static inline double fdivide(double a, double b) { return a / b; }
 static inline float rcbrt(float x) { return rcbrtf(x); }
 static inline float sinpi(float x) { return sinpif(x); }
 static inline float cospi(float x) { return cospif(x); }
-static inline void sincospi(float x, float* s, float* c) { sincospif(x, s, c); }
+static __forceinline__ void sincospi(float x, float* s, float* c) { sincospif(x, s, c); }
 static inline float normcdf(float x) { return normcdff(x); }
 static inline float norm3d(float x, float y, float z) { return norm3df(x, y, z); }
 static inline float norm4d(float x, float y, float z, float w) { return norm4df(x, y, z, w); }
 static inline float rhypot(float x, float y) { return rhypotf(x, y); }
 static inline float rnorm3d(float x, float y, float z) { return rnorm3df(x, y, z); }
 static inline float rnorm4d(float x, float y, float z, float w) { return rnorm4df(x, y, z, w); }
-static inline void sincos(float x, float* s, float* c) { sincosf(x, s, c); }
+static __forceinline__ void sincos(float x, float* s, float* c) { sincosf(x, s, c); }

@@ -65,29 +65,37 @@ KAAS_UNCHECKED void begin_variables(const char*) {}
 void end_variables() KAAS_CALLED("__asan_after_dynamic_init");
 KAAS_UNCHECKED void end_variables() {}
 
-// Into these three the compiler does not look.
-void* real_copy(void*, const void*, size_t) __asm__("__real_memcpy");
-void* copy(void* to, const void* from, size_t bytes) KAAS_CALLED("__wrap_memcpy");
-KAAS_UNCHECKED void* copy(void* to, const void* from, size_t bytes) {
-    check(from, bytes, false, __builtin_return_address(0));
-    check(to, bytes, true, __builtin_return_address(0));
-    return real_copy(to, from, bytes);
+// Into the functions of the C library the compiler does not look.
+#define KAAS_WRAPPED(result, name, parameters, arguments, ...)         \
+    result real_##name parameters __asm__("__real_" #name);            \
+    result checked_##name parameters KAAS_CALLED("__wrap_" #name);     \
+    KAAS_UNCHECKED result checked_##name parameters {                  \
+        const void* const place = __builtin_return_address(0);         \
+        __VA_ARGS__;                                                   \
+        return real_##name arguments;                                  \
+    }
+#define KAAS_COPY(name)                                                                                       \
+    KAAS_WRAPPED(void*, name, (void* to, const void* from, size_t bytes), (to, from, bytes),                  \
+                 check(from, bytes, false, place), check(to, bytes, true, place))
+#define KAAS_RESULTS(type, suffix)                                                                            \
+    KAAS_WRAPPED(type, frexp##suffix, (type x, int* exponent), (x, exponent), written(exponent, place))       \
+    KAAS_WRAPPED(type, modf##suffix, (type x, type* whole), (x, whole), written(whole, place))                \
+    KAAS_WRAPPED(type, remquo##suffix, (type x, type y, int* quotient), (x, y, quotient), written(quotient, place)) \
+    KAAS_WRAPPED(void, sincos##suffix, (type x, type* s, type* c), (x, s, c), written(s, place), written(c, place))
+
+template <class T>
+KAAS_UNCHECKED static inline void written(const T* result, const void* place) {
+    check(result, sizeof(T), true, place);
 }
 
-void* real_move(void*, const void*, size_t) __asm__("__real_memmove");
-void* move(void* to, const void* from, size_t bytes) KAAS_CALLED("__wrap_memmove");
-KAAS_UNCHECKED void* move(void* to, const void* from, size_t bytes) {
-    check(from, bytes, false, __builtin_return_address(0));
-    check(to, bytes, true, __builtin_return_address(0));
-    return real_move(to, from, bytes);
-}
-
-void* real_set(void*, int, size_t) __asm__("__real_memset");
-void* set(void* to, int value, size_t bytes) KAAS_CALLED("__wrap_memset");
-KAAS_UNCHECKED void* set(void* to, int value, size_t bytes) {
-    check(to, bytes, true, __builtin_return_address(0));
-    return real_set(to, value, bytes);
-}
+KAAS_COPY(memcpy)
+KAAS_COPY(memmove)
+KAAS_WRAPPED(void*, memset, (void* to, int value, size_t bytes), (to, value, bytes), check(to, bytes, true, place))
+KAAS_RESULTS(double, )
+KAAS_RESULTS(float, f)
+#undef KAAS_RESULTS
+#undef KAAS_COPY
+#undef KAAS_WRAPPED
 
 }  // namespace kaas_device::checked
 

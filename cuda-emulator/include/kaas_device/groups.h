@@ -62,7 +62,7 @@ public:
         return packed(__match_any_sync(self().mask(), value));
     }
     template <class T>
-    unsigned match_all(T value, int& predicate) const {
+    __forceinline__ unsigned match_all(T value, int& predicate) const {
         return packed(__match_all_sync(self().mask(), value, &predicate));
     }
 

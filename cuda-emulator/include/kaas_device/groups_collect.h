@@ -50,13 +50,13 @@ static inline T exclusive_scan(const Group& group, T value, Combine combine = {}
 
 // Copies are made at once; wait() lets every thread see what the others copied.
 template <class Group>
-static inline void memcpy_async(const Group& group, void* target, const void* source, size_t bytes) {
+static __forceinline__ void memcpy_async(const Group& group, void* target, const void* source, size_t bytes) {
     for (size_t at = group.thread_rank(); at < bytes; at += group.num_threads())
         static_cast<char*>(target)[at] = static_cast<const char*>(source)[at];
 }
 
 template <class Group, class T>
-static inline void memcpy_async(const Group& group, T* target, size_t room, const T* source, size_t count) {
+static __forceinline__ void memcpy_async(const Group& group, T* target, size_t room, const T* source, size_t count) {
     memcpy_async(group, static_cast<void*>(target), static_cast<const void*>(source),
                  (room < count ? room : count) * sizeof(T));
 }

@@ -207,7 +207,7 @@ KAAS_HALF_OPERATORS(half2, 2, __h2div, __hb)
 // ***** atomics *****
 
 #define KAAS_HALF_ATOMIC(suffix, type, word)                                                                  \
-    static inline type atomicAdd##suffix(type* address, type value) {                                         \
+    static __forceinline__ type atomicAdd##suffix(type* address, type value) {                                \
         return kaas_device::from_bits<type>(                                                                  \
             kaas_device::atomic_update(reinterpret_cast<word*>(address), [=](word old) {                      \
                 return kaas_device::from_bits<word>(                                                          \

@@ -211,7 +211,7 @@ static inline long long clock64() { return static_cast<long long>(__builtin_ia32
 
 #define KAAS_LOAD(name)                                                                                       \
     template <class T>                                                                                        \
-    static inline T name(const T* address) {                                                                  \
+    static __forceinline__ T name(const T* address) {                                                                  \
         return *address;                                                                                      \
     }
 KAAS_LOAD(__ldg)
@@ -224,7 +224,7 @@ KAAS_LOAD(__ldcv)
 
 #define KAAS_STORE(name)                                                                                      \
     template <class T>                                                                                        \
-    static inline void name(T* address, T value) {                                                            \
+    static __forceinline__ void name(T* address, T value) {                                                            \
         *address = value;                                                                                     \
     }
 KAAS_STORE(__stwb)

@@ -59,7 +59,7 @@ static inline double scaled_erfc(double x) {
 }
 
 template <class T>
-static inline double length(int count, const T* values) {
+static __forceinline__ double length(int count, const T* values) {
     double result = 0;
     for (int index = 0; index < count; ++index) result = hypot(result, static_cast<double>(values[index]));
     return result;
@@ -82,11 +82,11 @@ static inline double normcdfinv(double p) { return -M_SQRT2 * kaas_device::inver
 static inline float normcdfinvf(float p) { return static_cast<float>(normcdfinv(double{p})); }
 static inline float normcdfinv(float p) { return normcdfinvf(p); }
 
-static inline double norm(int count, const double* values) { return kaas_device::length(count, values); }
-static inline double rnorm(int count, const double* values) { return 1 / norm(count, values); }
-static inline float normf(int count, const float* values) {
+static __forceinline__ double norm(int count, const double* values) { return kaas_device::length(count, values); }
+static __forceinline__ double rnorm(int count, const double* values) { return 1 / norm(count, values); }
+static __forceinline__ float normf(int count, const float* values) {
     return static_cast<float>(kaas_device::length(count, values));
 }
-static inline float rnormf(int count, const float* values) {
+static __forceinline__ float rnormf(int count, const float* values) {
     return static_cast<float>(1 / kaas_device::length(count, values));
 }

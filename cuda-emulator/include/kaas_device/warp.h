@@ -75,7 +75,7 @@ static inline unsigned __match_any_sync(unsigned mask, T value) {
 }
 
 template <class T>
-static inline unsigned __match_all_sync(unsigned mask, T value, int* predicate) {
+static __forceinline__ unsigned __match_all_sync(unsigned mask, T value, int* predicate) {
     const auto lanes =
         static_cast<unsigned>(kaas_device::sync_warp(mask, kaas_abi::WarpOp::match_all, kaas_device::to_bits(value)));
     *predicate = lanes != 0;

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 from kaas.bundle import Bundle
 from kaas_pool.compiler import messages
+from kaas_pool.compiler.answers import read_answer
 from kaas_pool.compiler.images import ImageCache, image_key, included_files
 from kaas_pool.compiler.messages import CompiledSource, Target, Unit
 from kaas_pool.compiler.toolchains import Toolchain
@@ -122,7 +123,7 @@ class CompilerClient:
             await asyncio.wait(waited, timeout=messages.WALL_SECONDS, return_when=asyncio.FIRST_COMPLETED)
             ended.cancel()
             if answered.done():
-                return messages.read_answer(unit, *answered.result())
+                return read_answer(unit, *answered.result())
             if not closed.is_set():
                 child.kill("compiling took too long")
                 raise messages.too_slow(unit)

@@ -13,6 +13,7 @@ from kaas.archive import write_archive
 from kaas.bundle import Bundle
 from kaas.errors import KaasError
 from kaas_pool.compiler import messages, start
+from kaas_pool.compiler.answers import read_answer
 from kaas_pool.compiler.images import ImageCache, image_key, included_files
 from kaas_pool.compiler.messages import CompiledSource, Target, Unit
 from kaas_pool.compiler.toolchains import Toolchain
@@ -117,7 +118,7 @@ def _run_child(unit: Unit, target: Target, archive: bytes, allow_unsandboxed: bo
             ours.close()
             status = _end(pid, patience)
         if answer is not None:
-            return messages.read_answer(unit, *answer)
+            return read_answer(unit, *answer)
         if not patience:
             raise messages.too_slow(unit)
         raise messages.ChildDied(status)

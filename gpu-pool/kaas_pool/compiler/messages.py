@@ -5,8 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import signal
-import stat
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -149,30 +148,6 @@ def sealed_file(name: str, content: bytes) -> int:
         out.write(content)
     fcntl.fcntl(memory, fcntl.F_ADD_SEALS, _SEALS)
     return memory
-
-
-def read_answer(unit: Unit, frame: Frame, descriptors: Sequence[int]) -> CompiledSource:
-    """The child's answer; closes the descriptors. Raises the error that the child answered with."""
-    try:
-        if frame["type"] == "error":
-            raise KaasError.from_json(frame["error"])
-        if frame["type"] != "compiled" or len(descriptors) != 1:
-            raise PlatformError("internal", f"the compiler answered {frame['type']!r}")
-        image = _read_image(unit, descriptors[0])
-        return CompiledSource(unit, image, frame["signatures"], frame["log"], float(frame["seconds"]))
-    finally:
-        for descriptor in descriptors:
-            os.close(descriptor)
-
-
-def _read_image(unit: Unit, descriptor: int) -> bytes:
-    # The child has read a stranger's source: what it sends may be no file, never end, or still grow.
-    status = os.fstat(descriptor)
-    if not stat.S_ISREG(status.st_mode):
-        raise PlatformError("internal", "the compiler's image is no file", where=unit.name)
-    if status.st_size > COMPILER_LIMITS.file_bytes:
-        raise over_limit(f"the image has {status.st_size} bytes", unit.name)
-    return os.pread(descriptor, status.st_size, 0)
 
 
 class ChildDied(Exception):

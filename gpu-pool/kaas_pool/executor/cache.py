@@ -107,7 +107,7 @@ class DeviceCache:
         self.collect()
         changes, used = self._untold, self.residency.used
         returned = used < self._told and self._told > self.residency.budget
-        if not (always or returned or changes.evicted or changes.added):
+        if not (always or returned or changes.keys):
             return None
         self._untold, self._told = Changes(), used
         return {

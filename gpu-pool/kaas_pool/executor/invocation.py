@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import base64
+import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from kaas.errors import KaasError
-from kaas_pool.executor.device import Slot
+from kaas.errors import KaasError, PlatformError
+from kaas_pool.executor.computation import Computation
 from kaas_pool.executor.host import Bytes, Mapped
-from kaas_pool.executor.launcher import Launcher
+from kaas_pool.executor.profile import Profile
 from kaas_pool.executor.residency import Pinned
+from kaas_pool.frames import Frame
 from kaas_pool.plan import Plan
 from kaas_pool.printed import Printed
 
@@ -70,19 +73,15 @@ class Invocation:
     received: float
     #: Collects what its kernels print; None if they call no printf.
     printed: Printed | None = None
+    #: Gets the times of its operations.
+    profile: Profile | None = None
     stage: Stage = "waiting"
     #: Set once memory is granted.
     pinned: Pinned | None = None
     #: Content keys that are not on the device yet.
     missing: set[str] = field(default_factory=set)
-    #: Set while its operations are on a stream.
-    slot: Slot | None = None
-    launcher: Launcher | None = None
-    start_event: Any = None
-    #: After the last operation.
-    end_event: Any = None
-    #: After small outputs were copied in the same stream.
-    done_event: Any = None
+    #: Set once its operations are on a stream.
+    computation: Computation | None = None
     loaded: float = 0.0
     started: float = 0.0
     gpu_ms: float = 0.0
@@ -91,8 +90,63 @@ class Invocation:
     #: Nobody listens for it any more.
     silent: bool = False
 
+    @staticmethod
+    def of(frame: Frame, descriptors: Sequence[int], identifier: str, plan: Plan) -> Invocation:
+        """What a `run` asks for, received now. Raises `internal` where its inputs are not the plan's."""
+        keys = {item["buffer"]: item["key"] for item in frame["inputs"]}
+        if keys.keys() != plan.inputs:
+            raise PlatformError("internal", f"inputs {sorted(keys)} were given, and {sorted(plan.inputs)} are read")
+        outputs = []
+        for item in frame["outputs"]:
+            size = plan.size_of(item["buffer"])
+            segment = None
+            if item.get("segment") is not None:
+                segment = Mapped(descriptors[item["fd"]], 0, size, writable=True)
+            outputs.append(Output(item["buffer"], size, segment))
+        return Invocation(
+            id=identifier,
+            inv=str(frame["inv"]),
+            digest=frame["digest"],
+            plan=plan,
+            keys=keys,
+            outputs=outputs,
+            scrub=bool(frame.get("scrub", False)),
+            alone=bool(frame.get("alone", False)),
+            received=time.monotonic(),
+        )
+
     def move(self, stage: Stage) -> None:
         """Go to `stage`; raises InvalidTransition."""
         if stage not in TRANSITIONS[self.stage]:
             raise InvalidTransition(f"{self.id}: {self.stage} -> {stage}")
         self.stage = stage
+
+    def inline(self) -> dict[str, str]:
+        """The outputs without a segment, as base64; those that were staged are in their segments then."""
+        found = {}
+        for output in self.outputs:
+            if output.segment is None:
+                assert output.staging is not None
+                found[output.buffer] = base64.b64encode(output.staging.data).decode()
+            elif output.staging is not None:
+                output.segment.array[:] = output.staging
+        return found
+
+    def statistics(self, now: float) -> dict[str, Any]:
+        """What `done` says of it."""
+        assert self.pinned is not None
+        assert self.computation is not None
+        stats: dict[str, Any] = {
+            "device_hits": self.pinned.hits,
+            "load_ms": (self.loaded - self.received) * 1e3,
+            "compute_ms": (now - self.started) * 1e3,
+            "gpu_ms": self.gpu_ms,
+        }
+        return {**stats, "rounds": self.computation.rounds} if self.plan.untils else stats
+
+    def close_outputs(self) -> None:
+        """Let go of the outputs' memory on the host."""
+        for output in self.outputs:
+            output.staging = None
+            if output.segment is not None:
+                output.segment.close()

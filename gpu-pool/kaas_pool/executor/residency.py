@@ -79,14 +79,23 @@ class Changes:
     """What happened since the last look: handles whose memory is to be freed, keys that left and keys that came."""
 
     freed: list[int] = field(default_factory=list)
-    evicted: list[str] = field(default_factory=list)
-    added: list[tuple[str, int]] = field(default_factory=list)
+    #: What became of each key last: its bytes if it is there, None if it has left.
+    keys: dict[str, int | None] = field(default_factory=dict)
+
+    @property
+    def evicted(self) -> list[str]:
+        """Keys that left, and did not come back."""
+        return [key for key, size in self.keys.items() if size is None]
+
+    @property
+    def added(self) -> list[tuple[str, int]]:
+        """Keys that came and stayed, with their sizes in bytes."""
+        return [(key, size) for key, size in self.keys.items() if size is not None]
 
     def extend(self, later: Changes) -> None:
         """Add what happened after this."""
         self.freed += later.freed
-        self.evicted += later.evicted
-        self.added += later.added
+        self.keys |= later.keys
 
 
 class Residency:
@@ -178,7 +187,7 @@ class Residency:
         block = self._blocks[handle]
         block.resident = True
         self._recount(block)
-        self._changes.added.append((key, block.size))
+        self._changes.keys[key] = block.size
         self._make_room(0)
         return frozenset(block.pins)
 
@@ -235,7 +244,7 @@ class Residency:
             block = self._blocks[handle]
             block.kind, block.name = "input", key
             self._inputs[key] = handle
-            self._changes.added.append((key, block.size))
+            self._changes.keys[key] = block.size
 
     def rename(self, old: str, new: str) -> None:
         """Give what is resident as `old` the content key `new`; it is found under both.
@@ -251,8 +260,8 @@ class Residency:
             self._blocks[other].former = None
         block.name, block.former = new, old
         self._inputs[new] = self._former[old] = handle
-        self._changes.evicted.append(old)
-        self._changes.added.append((new, block.size))
+        self._changes.keys[old] = None
+        self._changes.keys[new] = block.size
 
     def _find(self, key: str) -> int | None:
         handle = self._inputs.get(key)
@@ -310,7 +319,7 @@ class Residency:
         if block.kind == "input":
             self._forget_key(block)
             if block.resident:
-                self._changes.evicted.append(block.name)
+                self._changes.keys[block.name] = None
         elif block.kind == "kept" and handle in self._kept_by:
             inv = self._kept_by.pop(handle)
             kept = self._kept[inv]

@@ -79,7 +79,6 @@ class Solo:
         self._worker.bundles.add(bundle.digest, DeviceBundle.of(bundle.manifest, images))
         self._runs += 1
         self.printed = ()
-        self._worker.profile = profile
         inv = str(self._runs)
         contents = {f"{inv}/{name}": data for name, data in _contents(bundle, binding, arguments).items()}
         targets = [buffer for buffer in binding.buffers.values() if buffer.target is not None]
@@ -95,16 +94,18 @@ class Solo:
             if profile is not None:
                 profile.begun = time.monotonic()
             with self._sink.redirected():
-                stats = self._until_done(frame, segments, contents)
+                stats = self._until_done(frame, segments, contents, profile)
             outputs = {}
             for segment, buffer in zip(segments, targets, strict=True):
                 data = Mapped(segment, 0, buffer.nbytes, writable=False).array
                 outputs[buffer.name] = data.view(buffer.dtype).reshape(buffer.shape).copy()
         return Outcome(outputs, stats)
 
-    def _until_done(self, run: Frame, segments: Sequence[int], contents: Mapping[str, Array]) -> Mapping[str, Any]:
+    def _until_done(
+        self, run: Frame, segments: Sequence[int], contents: Mapping[str, Array], profile: Profile | None
+    ) -> Mapping[str, Any]:
         try:
-            self._worker.handle(run, [os.dup(segment) for segment in segments])
+            self._worker.handle(run, [os.dup(segment) for segment in segments], profile)
             while True:
                 for frame in self._answers():
                     self._note(frame)

@@ -11,16 +11,17 @@ import os
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from typing import Any, NoReturn
 
 from kaas.errors import CallerError, KaasError, PlatformError
 from kaas_pool.executor.bundles import BundleStore
 from kaas_pool.executor.cache import DeviceCache
+from kaas_pool.executor.computation import Computation
 from kaas_pool.executor.device import Device
 from kaas_pool.executor.driver_errors import Failure
 from kaas_pool.executor.host import Bytes, Mapped
-from kaas_pool.executor.invocation import Invocation, Output
-from kaas_pool.executor.launcher import Launcher
+from kaas_pool.executor.invocation import Invocation
 from kaas_pool.executor.memory import charge
 from kaas_pool.executor.printing import Printing, Sink
 from kaas_pool.executor.profile import Profile
@@ -29,18 +30,10 @@ from kaas_pool.executor.timer import Timer
 from kaas_pool.frames import Frame
 from kaas_pool.plan import PlanCache
 from kaas_pool.printed import Printed
-from kaas_pool.workspace import WORKSPACE
-
-#: Outputs of at most this size in all are copied in the compute stream, right behind the last operation: they take the
-#: device a few microseconds, less than this thread needs to see the end and to start them.
-SMALL_BYTES = 64 << 10
 
 #: What is in flight when a new front comes has so long to end, in seconds. Nobody watches its budget any more, and an
 #: endless kernel would hold up the device for ever.
 ORPHAN_SECONDS = 1.0
-#: Outputs up to this size go through page-locked memory of our own, so that the copy does not hold this thread; larger
-#: ones go straight to their segment, which is page-locked where that pays.
-STAGED_BYTES = 1 << 20
 
 
 class ContextLost(Exception):
@@ -66,8 +59,6 @@ class Worker:
         self._free_slots = list(device.slots)
         self._computing: list[Invocation] = []
         self._printing = Printing(device, sink)
-        #: Filled by the next invocation, if there is one.
-        self.profile: Profile | None = None
         #: Copies under way, oldest first: (event, content key, who supplied it, what must stay until then).
         self._copies_in: deque[tuple[Any, str, str, Any]] = deque()
         self._copies_out: deque[tuple[Any, Invocation]] = deque()
@@ -77,7 +68,6 @@ class Worker:
         self._handlers: Mapping[str, Callable[[Frame, list[int]], None]] = {
             "budget": self._on_budget,
             "bundle": self._on_bundle,
-            "run": self._on_run,
             "supply": self._on_supply,
             "adopt": self._on_adopt,
             "rename": self._on_rename,
@@ -106,13 +96,16 @@ class Worker:
         except self._device.driver_error as error:
             self._lose(self._device.failure(error))
 
-    def handle(self, frame: Frame, descriptors: list[int]) -> None:
-        """Act on one frame; closes its descriptors.
+    def handle(self, frame: Frame, descriptors: list[int], profile: Profile | None = None) -> None:
+        """Act on one frame; closes its descriptors. `profile` gets the times of a `run`'s operations.
 
         Raises ContextLost, and KeyError, TypeError or ValueError for what is no frame of the contract.
         """
         try:
-            self._handlers[frame["type"]](frame, descriptors)
+            if frame["type"] == "run":
+                self._on_run(frame, descriptors, profile)
+            else:
+                self._handlers[frame["type"]](frame, descriptors)
             self._settle()
         except self._device.driver_error as error:
             self._lose(self._device.failure(error))
@@ -143,42 +136,19 @@ class Worker:
     def _on_bundle(self, frame: Frame, descriptors: list[int]) -> None:
         self.bundles.add_frame(frame, descriptors)
 
-    def _on_run(self, frame: Frame, descriptors: list[int]) -> None:
-        inv = str(frame["inv"])
+    def _on_run(self, frame: Frame, descriptors: list[int], profile: Profile | None) -> None:
+        inv, digest = str(frame["inv"]), frame["digest"]
         try:
-            invocation = self._invocation(inv, frame, descriptors)
+            bundle = self.bundles.get(digest)
+            plan = self._plans.get(digest, bundle.manifest, frame["binding"], bundle.signatures, self._device.limits)
+            invocation = Invocation.of(frame, descriptors, f"{self._link}/{inv}", plan)
         except KaasError as error:
             self._send({"type": "failed", "inv": inv, "error": error.to_json(), "fatal": False})
             return
+        invocation.printed = Printed() if bundle.prints else None
+        invocation.profile = profile
         self._invocations[invocation.id] = invocation
         self._waiting.append(invocation)
-
-    def _invocation(self, inv: str, frame: Frame, descriptors: list[int]) -> Invocation:
-        digest = frame["digest"]
-        bundle = self.bundles.get(digest)
-        plan = self._plans.get(digest, bundle.manifest, frame["binding"], bundle.signatures, self._device.limits)
-        keys = {item["buffer"]: item["key"] for item in frame["inputs"]}
-        if keys.keys() != plan.inputs:
-            raise PlatformError("internal", f"inputs {sorted(keys)} were given, and {sorted(plan.inputs)} are read")
-        outputs = []
-        for item in frame["outputs"]:
-            size = plan.size_of(item["buffer"])
-            segment = None
-            if item.get("segment") is not None:
-                segment = Mapped(descriptors[item["fd"]], 0, size, writable=True)
-            outputs.append(Output(item["buffer"], size, segment))
-        return Invocation(
-            id=f"{self._link}/{inv}",
-            inv=inv,
-            digest=digest,
-            plan=plan,
-            keys=keys,
-            outputs=outputs,
-            scrub=bool(frame.get("scrub", False)),
-            alone=bool(frame.get("alone", False)),
-            received=time.monotonic(),
-            printed=Printed() if bundle.prints else None,
-        )
 
     def _on_supply(self, frame: Frame, descriptors: list[int]) -> None:
         key = frame["key"]
@@ -277,43 +247,26 @@ class Worker:
             return
         invocation.move("computing")
         invocation.started = time.monotonic()
-        slot = invocation.slot = self._free_slots.pop()
+        slot = self._free_slots.pop()
+        computation = invocation.computation = Computation(device, slot, plan, invocation.outputs)
         self._computing.append(invocation)
-        stream = slot.stream
-        self._printing.begin(invocation.printed, stream)
+        self._printing.begin(invocation.printed, slot.stream)
         own = {name: self._cache.address(handle) for name, handle in pinned.work.items()}
         cached = {buffer: self._cache.address(pinned.inputs[key]) for buffer, key in invocation.keys.items()}
-        invocation.start_event = device.record(stream)
-        for name, size in plan.memory.blocks.items():
-            if name in plan.private:
-                device.copy(own[name], cached[name], size, stream)
-            elif name in plan.zeroed or (invocation.scrub and not device.checked):
-                device.clear(own[name], size, stream)
-            elif device.checked:
-                device.poison(own[name], size, stream)
-        for name, offset in plan.memory.workspace.offsets.items():
-            own[name] = own[WORKSPACE] + offset
-            if name in plan.zeroed and not invocation.scrub:
-                device.clear(own[name], plan.size_of(name), stream)
-        timer = None
-        if self.profile is not None:
-            bundle = self.bundles.get(invocation.digest)
-            timer = Timer(device, plan, bundle, self.profile, invocation.start_event)
-            timer.prepared(stream)
-        # A temporary that no step names has no address.
-        addresses = [own[name] if name in own else cached.get(name, 0) for name in plan.buffers]
-        invocation.launcher = Launcher(device, plan, functions, addresses, slot.lanes(plan.lanes), timer)
+        timing = None
+        if invocation.profile is not None:
+            timing = partial(Timer, device, plan, self.bundles.get(invocation.digest), invocation.profile)
+        computation.begin(functions, own, cached, scrub=invocation.scrub, timing=timing)
         self._advance(invocation)
 
     def _advance(self, invocation: Invocation) -> bool:
-        """Hand over more operations; after the last, have the outputs copied. True if anything was handed over."""
-        launcher, slot = invocation.launcher, invocation.slot
-        assert launcher is not None
-        assert slot is not None
+        """Hand over more operations; True if anything was handed over."""
+        computation = invocation.computation
+        assert computation is not None
         try:
-            advanced = launcher.advance()
+            advanced = computation.advance()
         except self._device.driver_error as error:
-            failure = self._device.failure(error, launching=launcher.where or "the graph")
+            failure = self._device.failure(error, launching=computation.where)
             if failure.fatal:
                 raise
             self._drain(invocation, failure.error)
@@ -322,27 +275,8 @@ class Worker:
             # A step that depends on a loop's index is checked when its turn comes.
             self._drain(invocation, error)
             return True
-        if launcher.finished and invocation.end_event is None:
-            invocation.end_event = self._device.record(slot.stream)
-            if sum(output.size for output in invocation.outputs) <= SMALL_BYTES:
-                # Not worth waiting to see the end first.
-                self._copy_out(invocation, slot.stream)
-                invocation.done_event = self._device.record(slot.stream)
+        computation.conclude()
         return advanced
-
-    def _copy_out(self, invocation: Invocation, stream: Any) -> None:
-        launcher, pinned, device, plan = invocation.launcher, invocation.pinned, self._device, invocation.plan
-        assert launcher is not None
-        assert pinned is not None
-        for output in invocation.outputs:
-            output.storage = plan.buffers[launcher.permutation[plan.buffers.index(output.buffer)]]
-            address = self._cache.address(pinned.work[output.storage])
-            if output.segment is None or output.size <= STAGED_BYTES:
-                output.staging = device.staging(output.size)
-                device.copy_out(output.staging, address, stream)
-            else:
-                device.page_lock(output.segment)
-                device.copy_out(output.segment.array, address, stream)
 
     def _poll_copies_in(self) -> bool:
         progress = False
@@ -364,39 +298,30 @@ class Worker:
         progress = False
         self._printing.look()
         for invocation in list(self._computing):
-            if invocation.end_event is None:
-                progress = self._advance(invocation) or progress
-            event = invocation.done_event or invocation.end_event
-            if event is not None and event.query():
-                self._computed(invocation)
+            progress = self._advance(invocation) or progress
+            assert invocation.computation is not None
+            if invocation.computation.is_done:
+                self._computed(invocation, invocation.computation)
                 progress = True
         return progress
 
-    def _computed(self, invocation: Invocation) -> None:
+    def _computed(self, invocation: Invocation, computation: Computation) -> None:
         """Its operations have ended: the slot is free, the outputs go out."""
-        invocation.gpu_ms = invocation.end_event.time_since(invocation.start_event)
-        self._leave_slot(invocation)
+        invocation.gpu_ms = computation.gpu_ms
+        computation.close()
+        self._printing.end(invocation.printed, computation.slot.stream)
+        self._computing.remove(invocation)
+        self._free_slots.append(computation.slot)
         if invocation.error is not None:
             self._end(invocation, invocation.error)
             return
         invocation.move("storing")
-        if invocation.done_event is not None:
+        if computation.has_copied:
             self._done(invocation)
         else:
             stream = self._device.copy_out_stream
-            self._copy_out(invocation, stream)
+            computation.copy_out(stream)
             self._copies_out.append((self._device.record(stream), invocation))
-
-    def _leave_slot(self, invocation: Invocation) -> None:
-        assert invocation.slot is not None
-        assert invocation.launcher is not None
-        invocation.launcher.close()
-        self._printing.end(invocation.printed, invocation.slot.stream)
-        self._computing.remove(invocation)
-        self._free_slots.append(invocation.slot)
-        invocation.slot = None
-        events = (invocation.start_event, invocation.end_event, invocation.done_event)
-        self._device.recycle(*(event for event in events if event is not None))
 
     def _poll_copies_out(self) -> bool:
         progress = False
@@ -414,25 +339,8 @@ class Worker:
 
     def _done(self, invocation: Invocation) -> None:
         """The results are in host memory: answer, and keep the outputs until the front adopts or drops them."""
-        pinned = invocation.pinned
-        assert pinned is not None
-        inline = {}
-        for output in invocation.outputs:
-            if output.segment is None:
-                assert output.staging is not None
-                inline[output.buffer] = base64.b64encode(output.staging.data).decode()
-            elif output.staging is not None:
-                output.segment.array[:] = output.staging
-        now = time.monotonic()
-        stats = {
-            "device_hits": pinned.hits,
-            "load_ms": (invocation.loaded - invocation.received) * 1e3,
-            "compute_ms": (now - invocation.started) * 1e3,
-            "gpu_ms": invocation.gpu_ms,
-        }
-        if invocation.plan.untils:
-            assert invocation.launcher is not None
-            stats["rounds"] = invocation.launcher.rounds
+        inline = invocation.inline()
+        stats = invocation.statistics(time.monotonic())
         self._answer(invocation, {"type": "done", "stats": stats, "inline": inline})
         # What came back inline is not stored, so no content key will ever name it.
         stored = {output.storage: output.buffer for output in invocation.outputs if output.segment is not None}
@@ -447,10 +355,7 @@ class Worker:
     def _forget(self, invocation: Invocation, keep: Mapping[str, str] | None = None) -> None:
         invocation.move("ended")
         del self._invocations[invocation.id]
-        for output in invocation.outputs:
-            output.staging = None
-            if output.segment is not None:
-                output.segment.close()
+        invocation.close_outputs()
         if invocation.pinned is None:
             return
         for key, other in self._cache.residency.release(invocation.id, keep or {}):
@@ -459,11 +364,9 @@ class Worker:
     def _drain(self, invocation: Invocation, error: KaasError) -> None:
         """It ends with `error` when the device is done with what it has of it; it gets nothing more."""
         invocation.error = error
-        if invocation.slot is not None:
-            assert invocation.launcher is not None
-            invocation.launcher.stop()
-            if invocation.end_event is None:
-                invocation.end_event = self._device.record(invocation.slot.stream)
+        if invocation.stage == "computing":
+            assert invocation.computation is not None
+            invocation.computation.stop()
         invocation.move("draining")
 
     def _abort(self, invocation: Invocation) -> None:
@@ -492,8 +395,8 @@ class Worker:
         """
         suspects = self._computing if failure.error.code == "kernel_fault" else []
         culprit = suspects[0] if len(suspects) == 1 else None
-        if culprit is not None and culprit.slot is not None:
-            self._printing.fault(culprit.slot.stream)
+        if culprit is not None and culprit.computation is not None:
+            self._printing.fault(culprit.computation.slot.stream)
         for invocation in self._invocations.values():
             if invocation.silent:
                 continue

@@ -13,11 +13,11 @@ from typing import Any
 
 from kaas.binding import ObjectInfo, bind
 from kaas.call import Call
-from kaas.dtypes import shorten
 from kaas.errors import CallerError, KaasError
 from kaas.manifest import Ack
 from kaas.messages import LogLine
 from kaas.references import Reference
+from kaas.remarks import remarks
 from kaas_pool.content import ObjectRange
 from kaas_pool.front.bundles import Bundles
 from kaas_pool.front.heads import Heads
@@ -45,8 +45,10 @@ class Admitted:
     work: Work
     found: Found
     ack: Ack
-    #: Arguments that the action does not have.
-    unknown: tuple[str, ...]
+    #: Where the call gives each stored output its place, by buffer.
+    places: Mapping[str, str]
+    #: What is to be said of the call.
+    remarks: tuple[str, ...]
 
     @property
     def objects(self) -> dict[str, Any]:
@@ -55,10 +57,7 @@ class Admitted:
 
     def notes(self) -> tuple[LogLine, ...]:
         """What the pool has to say to the caller about the call, as of now."""
-        if not self.unknown:
-            return ()
-        names = ", ".join(shorten(name) for name in self.unknown[:8])
-        return (LogLine.at(time.time(), "stderr", f"kaas: the action has no use for {names}"),)
+        return tuple([LogLine.at(time.time(), "stderr", f"kaas: {remark}") for remark in self.remarks])
 
 
 class Admission:
@@ -98,7 +97,8 @@ class Admission:
             binding = bind(bundle.manifest, call, infos, bundle.layouts)
         work = Work.of(digest, binding, bundle.device_bytes(binding), found.origin or tenant)
         self._check_size(work)
-        admitted = Admitted(work, found, call.ack, call.unknown)
+        places = {output.buffer.name: call.where(output.buffer.name) for output in work.outputs}
+        admitted = Admitted(work, found, call.ack, places, remarks(bundle.manifest, arguments, call))
         repeatable = found.grounds is not None and all(name in arguments for name in call.writes)
         if repeatable and work.inline_bytes <= _REMEMBERED_INLINE:
             self._remembered[tenant, fingerprint] = admitted

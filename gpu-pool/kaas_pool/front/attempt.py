@@ -305,15 +305,19 @@ class Attempt:
             name, header = output.buffer.name, base64.b64encode(output.header).decode()
             # What was acknowledged before this goes first.
             await self.tools.writes.settled(self.ticket.life.tenant, output.reference)
-            etag, origin = await self.tools.mover.store(
-                self.ticket.life.tenant,
-                self._results[name],
-                output.buffer.nbytes,
-                header,
-                output.object,
-                output.if_match,
-                self.ticket.life.id,
-            )
+            try:
+                etag, origin = await self.tools.mover.store(
+                    self.ticket.life.tenant,
+                    self._results[name],
+                    output.buffer.nbytes,
+                    header,
+                    output.object,
+                    output.if_match,
+                    self.ticket.life.id,
+                )
+            except KaasError as error:
+                error.where = error.where or self.ticket.admitted.places[name]
+                raise
             etags[name], keys[name] = etag, output.cache_key(origin, etag)
             answer = Answer(etag, len(output.header) + output.buffer.nbytes, header, origin)
             self.ticket.stored.append(Stored(output.reference, answer, self._now()))

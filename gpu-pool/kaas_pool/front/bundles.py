@@ -11,7 +11,7 @@ import sqlite3
 import tempfile
 import time
 from collections import Counter, OrderedDict
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, cast
@@ -38,6 +38,9 @@ _PARTIAL_SECONDS = 3600.0
 
 #: Opened bundles in memory: a manifest and its images each, some 100 kB.
 _OPENED = 256
+
+#: A pool that was started again has its first device within a second or two.
+_FIRST_DEVICE_SECONDS = 10.0
 
 _log = logging.getLogger(__name__)
 
@@ -88,7 +91,10 @@ class OpenedBundle:
 
 
 class Bundles:
-    """All bundles of the pool. `targets` gives what to compile for: one entry per kind of device that serves."""
+    """All bundles of the pool.
+
+    `targets` gives what to compile for: one entry per kind of device that serves; `first_device` waits for the first.
+    """
 
     def __init__(
         self,
@@ -98,6 +104,7 @@ class Bundles:
         journal: Journal,
         supervisor: Callable[[], SupervisorClient],
         targets: Callable[[], set[Target]],
+        first_device: Callable[[], Awaitable[object]],
     ) -> None:
         self._directory = directory
         self._images = images
@@ -105,6 +112,7 @@ class Bundles:
         self._journal = journal
         self._supervisor = supervisor
         self._targets = targets
+        self._first_device = first_device
         self._known = set(journal.bundles())
         #: Uploads that are being written, by digest.
         self._keeping: Counter[str] = Counter()
@@ -214,6 +222,10 @@ class Bundles:
 
     async def _open(self, digest: str, data: bytes | None, target: Target | None = None) -> OpenedBundle:
         targets = {target} if target is not None else self._targets()
+        if not targets:
+            with contextlib.suppress(asyncio.TimeoutError):
+                await asyncio.wait_for(self._first_device(), _FIRST_DEVICE_SECONDS)
+            targets = self._targets()
         if not targets:
             raise PlatformError(
                 "device_unavailable", "no device serves yet, so the bundle cannot be compiled", retry_after_ms=1000

@@ -122,6 +122,8 @@ def _usage(frame: Frame) -> None:
     _count(frame.get("pinned", 0))
     _list(frame.get("evicted", []), _key)
     _list(frame.get("added", []), _resident)
+    evicted = set(frame.get("evicted", []))
+    _require(all(key not in evicted for key, _ in frame.get("added", [])), "a key has both come and left")
 
 
 def _hello(frame: Frame) -> None:

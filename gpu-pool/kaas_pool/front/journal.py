@@ -14,10 +14,10 @@ import logging
 import queue
 import sqlite3
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from kaas.errors import PlatformError
 from kaas.messages import Invocation as Answer
@@ -53,6 +53,9 @@ END;
 INSERT INTO outcome_bytes SELECT tenant, SUM(LENGTH(answer)) FROM invocations
     WHERE answer IS NOT NULL AND NOT EXISTS (SELECT 1 FROM outcome_bytes) GROUP BY tenant;
 """
+
+#: What SQLite and JSON say of a damaged file.
+_DAMAGE = (sqlite3.Error, AttributeError, LookupError, TypeError, ValueError)
 
 _log = logging.getLogger(__name__)
 
@@ -104,19 +107,22 @@ class Pin:
     answer: dict[str, Any]
 
 
+_Row = TypeVar("_Row")
 _Statement = tuple[str, Sequence[object]]
 _Order = tuple[list[_Statement], "asyncio.Future[None]"]
 
 
 class Journal:
-    """The file, its writing thread, and a connection for reading that belongs to the loop's thread."""
+    """The file, its writing thread, and a connection for reading that belongs to the loop's thread.
+
+    What reads raises `internal` where the file is damaged.
+    """
 
     def __init__(self, path: Path, keep_bytes: int = KEEP_BYTES) -> None:
+        """Raises `internal` for a file that is damaged or of no use otherwise; what is in it stays there."""
         self._path = path
         self._keep_bytes = keep_bytes
-        with self._connect() as connection:
-            connection.executescript(_SCHEMA)
-        connection.close()
+        self._check()
         path.chmod(0o600)
         self._reading = self._connect()
         self._orders: queue.SimpleQueue[_Order | None] = queue.SimpleQueue()
@@ -195,45 +201,68 @@ class Journal:
 
     def unfinished(self) -> list[Unfinished]:
         """Accepted invocations without an outcome, oldest first."""
-        rows = self._reading.execute(
+        return self._rows(
+            lambda tenant, identifier, fingerprint, accepted, request, objects: Unfinished(
+                tenant, identifier, fingerprint, accepted, json.loads(request), json.loads(objects)
+            ),
             "SELECT tenant, id, fingerprint, accepted, request, objects FROM invocations"
-            " WHERE ended IS NULL ORDER BY accepted"
+            " WHERE ended IS NULL ORDER BY accepted",
         )
-        return [
-            Unfinished(tenant, identifier, fingerprint, accepted, json.loads(request), json.loads(objects))
-            for tenant, identifier, fingerprint, accepted, request, objects in rows
-        ]
 
     def outcome(self, tenant: str, identifier: str) -> Outcome | None:
         """The outcome of one invocation, if it is kept."""
-        row = self._reading.execute(
+        found = self._rows(
+            lambda fingerprint, ended, answer: Outcome(
+                tenant, identifier, fingerprint, ended, Answer.from_json(json.loads(answer))
+            ),
             "SELECT fingerprint, ended, answer FROM invocations WHERE tenant = ? AND id = ? AND ended IS NOT NULL",
             (tenant, identifier),
-        ).fetchone()
-        return Outcome(tenant, identifier, row[0], row[1], Answer.from_json(json.loads(row[2]))) if row else None
+        )
+        return found[0] if found else None
 
     def has_outcomes(self) -> bool:
         """Whether any outcome is kept."""
-        return self._reading.execute("SELECT 1 FROM invocations WHERE ended IS NOT NULL LIMIT 1").fetchone() is not None
+        return bool(self._rows(lambda *row: row, "SELECT 1 FROM invocations WHERE ended IS NOT NULL LIMIT 1"))
 
     def bundles(self) -> list[tuple[str, str]]:
         """All (tenant, digest)."""
-        return list(self._reading.execute("SELECT tenant, digest FROM bundles"))
+        return self._rows(lambda *row: row, "SELECT tenant, digest FROM bundles")
 
     def pins(self) -> list[Pin]:
         """All pinned versions."""
-        rows = self._reading.execute("SELECT tenant, digest, buffer, reference, answer FROM pins")
-        return [
-            Pin(tenant, digest, buffer, reference, json.loads(answer))
-            for tenant, digest, buffer, reference, answer in rows
-        ]
+        return self._rows(
+            lambda tenant, digest, buffer, reference, answer: Pin(
+                tenant, digest, buffer, reference, json.loads(answer)
+            ),
+            "SELECT tenant, digest, buffer, reference, answer FROM pins",
+        )
 
     def promised(self) -> list[Promised]:
         """All outputs whose PUTs are not known to have ended well, in the order promised."""
-        rows = self._reading.execute("SELECT tenant, object, version, at FROM promised ORDER BY number")
-        return [Promised(*row) for row in rows]
+        return self._rows(Promised, "SELECT tenant, object, version, at FROM promised ORDER BY number")
 
-    # The writing thread.
+    def _rows(self, build: Callable[..., _Row], statement: str, values: Sequence[object] = ()) -> list[_Row]:
+        try:
+            return [build(*row) for row in self._reading.execute(statement, values)]
+        except _DAMAGE as error:
+            raise _unreadable(self._path, error) from error
+
+    # The file.
+
+    def _check(self) -> None:
+        """See that the file is whole (0.9 s for each GB of it), and give it the tables that it lacks."""
+        try:
+            log = self._path.with_name(f"{self._path.name}-wal")
+            # SQLite would throw the log away, and everything in it.
+            if _size(log) and not _size(self._path):
+                raise sqlite3.DatabaseError("it is empty, and its log is not")
+            with contextlib.closing(self._connect()) as connection:
+                [(found,)] = connection.execute("PRAGMA quick_check(1)")
+                if found != "ok":
+                    raise sqlite3.DatabaseError(found)
+                connection.executescript(_SCHEMA)
+        except (OSError, *_DAMAGE) as error:
+            raise _unreadable(self._path, error) from error
 
     def _connect(self) -> sqlite3.Connection:
         connection = sqlite3.connect(self._path, timeout=10.0, check_same_thread=False)
@@ -242,6 +271,8 @@ class Journal:
         # Without it a row that is replaced tells no trigger that it went.
         connection.execute("PRAGMA recursive_triggers = ON")
         return connection
+
+    # The writing thread.
 
     async def _order(self, statement: str, values: Sequence[object]) -> None:
         await self._order_all([(statement, values)])
@@ -310,10 +341,29 @@ class Journal:
 
 def unwritable(error: sqlite3.Error) -> PlatformError:
     """What a caller is told whose request needs the journal."""
-    # SQLite's own words for SQLITE_FULL; Python has its number from 3.11 on.
-    if "disk is full" in str(error):
+    if _is_full(error):
         return storage_full("the journal cannot be written")
     return PlatformError("internal", f"the pool cannot write its journal: {error}")
+
+
+def _unreadable(path: Path, error: Exception) -> PlatformError:
+    if _is_full(error):
+        return storage_full("the journal cannot be opened")
+    return PlatformError(
+        "internal",
+        f"the pool cannot read its journal {path}: {error}",
+        hint=f"if it is damaged, put a copy back, or move {path.name}, {path.name}-wal and {path.name}-shm away: the"
+        " pool then starts without the invocations, outcomes and pinned versions in it, and clients upload again",
+    )
+
+
+def _is_full(error: Exception) -> bool:
+    # SQLite's own words for SQLITE_FULL; Python has its number from 3.11 on.
+    return isinstance(error, sqlite3.Error) and "disk is full" in str(error)
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.exists() else 0
 
 
 def _unpin(key: tuple[str, str, str, str]) -> _Statement:

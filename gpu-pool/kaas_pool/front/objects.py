@@ -254,10 +254,14 @@ class Objects:
         _, answers = await self._stat(tenant, [read.reference.whole() for read, _ in doubtful], 0)
         for (read, version), said in zip(doubtful, answers, strict=True):
             name = read.reference.object_id
-            if "error" in said and said["error"].get("code") not in ("object_not_found", "bucket_not_found"):
+            write = self._writes.account.find(tenant, name, version)
+            code = said["error"].get("code") if "error" in said else None
+            # Where the store refused the PUT, it may refuse the look too, and the PUT is what the caller has to mend.
+            was_refused = write is not None and write.why is not None and write.why.code == code
+            if code not in (None, "object_not_found", "bucket_not_found") and not was_refused:
                 raise KaasError.from_json({"where": read.where, **said["error"]})
             if said.get("activation") != version:
-                raise output_lost(name, version, read.where, self._writes.account.find(tenant, name, version))
+                raise output_lost(name, version, read.where, write)
             self._writes.found(tenant, name, version, str(said["etag"]))
 
     def _with_etag(self, tenant: str, read: Read) -> Read:

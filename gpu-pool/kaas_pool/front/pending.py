@@ -16,7 +16,8 @@ from kaas_pool.front.sightings import Answer, Sighting
 #: How long it is known what became of a version, in seconds.
 KEEP_SECONDS = 3600.0
 
-#: Ended writes of one tenant that are kept; beyond it the oldest goes, so no tenant can take another's.
+#: Ended writes of one tenant that are kept. Beyond it the oldest that was stored goes; of those that were lost none
+#: may, so with so many of them nothing more is acknowledged early.
 PER_TENANT = 10_000
 
 #: What may be under way: outputs of one tenant, and parts of the host tier of one tenant and of all.
@@ -59,6 +60,7 @@ class Pending:
         self._gone: list[Write] = []
         self._bytes: Counter[str] = Counter()
         self._writes: Counter[str] = Counter()
+        self._lost: Counter[str] = Counter()
 
     # ***** room *****
 
@@ -66,7 +68,7 @@ class Pending:
         """Take room for writes of these sizes in a host tier of `capacity` bytes, or none."""
         size = sum(sizes)
         fits = (
-            self._writes[tenant] + len(sizes) <= TENANT_WRITES
+            self._writes[tenant] + len(sizes) <= min(TENANT_WRITES, self._limit - self._lost[tenant])
             and self._bytes[tenant] + size <= capacity // _TENANT_SHARE
             and self._bytes.total() + size <= capacity // _SHARE
         )
@@ -110,6 +112,7 @@ class Pending:
     def lost(self, write: Write, why: KaasError, now: float) -> None:
         """The first write of its object will not be stored."""
         write.why = why
+        self._lost[write.tenant] += 1
         if self._end(write, "lost", now):
             self._mark(write)
         else:
@@ -129,6 +132,8 @@ class Pending:
         write = self.find(tenant, object_id, version)
         if write is None:
             write = Write(tenant, object_id, version, 0, _never(version))
+        elif write.state == "lost":
+            self._lost[tenant] -= 1
         write.state, write.etag, write.ended = "stored", etag, now
         self._keep(write)
         mark = self._marks.get((tenant, object_id))
@@ -150,6 +155,7 @@ class Pending:
     def restore(self, tenant: str, object_id: str, version: str, at: float) -> None:
         """Take over what an earlier front left under way or lost, those of one object in order."""
         write = Write(tenant, object_id, version, 0, _never(version), "lost", ended=at)
+        self._lost[tenant] += 1
         self._keep(write)
         self._mark(write)
 
@@ -185,12 +191,14 @@ class Pending:
         known[write.object_id, write.version] = write
         known.move_to_end((write.object_id, write.version))
         if len(known) > self._limit:
-            oldest = next((one for one in known.values() if one.state != "pending"), None)
+            oldest = next((one for one in known.values() if one.state == "stored"), None)
             if oldest is not None:
                 self._drop(oldest)
 
     def _drop(self, write: Write) -> None:
         del self._known[write.tenant][write.object_id, write.version]
+        if write.state == "lost":
+            self._lost[write.tenant] -= 1
         if self._marks.get((write.tenant, write.object_id)) is write:
             self._unmark(write)
 
@@ -210,12 +218,9 @@ def output_lost(object_id: str, version: str, where: str | None, write: Write | 
     else:
         why = "the pool was restarted before its PUT ended" if write.why is None else write.why.message
         message = f"{object_id} was acknowledged as version {version!r} before its PUT, and lost: {why}"
-    return PlatformError(
-        "output_lost",
-        message,
-        where=where,
-        hint="run the action that makes it again; `kaas cache refresh` goes on with what the store has",
-    )
+    mend = write.why.hint if write is not None and write.why is not None and write.why.row.blame == "caller" else None
+    hint = "run the action that makes it again; `kaas cache refresh` goes on with what the store has"
+    return PlatformError("output_lost", message, where=where, hint=f"{mend}. Then {hint}" if mend else hint)
 
 
 def _never(version: str) -> Sighting:

@@ -56,8 +56,15 @@ class Pool:
         self.metrics = Metrics()
         self.mover = MoverClient(config.mover)
         self.executors = Executors(config.kind, config.devices, config.slots, self._executor_up, self._executor_down)
+        self._first_device = asyncio.Event()
         self.bundles = Bundles(
-            config.bundles, config.images, config.kind, self.journal, lambda: self._supervisor, self._targets
+            config.bundles,
+            config.images,
+            config.kind,
+            self.journal,
+            lambda: self._supervisor,
+            self._targets,
+            self._first_device.wait,
         )
         self.fetcher = BundleFetcher(self.mover, self.bundles, config.domains)
         self.outcomes = Outcomes(self.journal)
@@ -142,6 +149,7 @@ class Pool:
         return {self.bundles.target(facts) for facts in known if facts is not None}
 
     def _device_up(self, device: str) -> None:
+        self._first_device.set()
         self.dispatcher.device_up(device)
         self.invocations.take_up()
 

@@ -17,6 +17,7 @@ from typing import Any
 import uvicorn
 import uvloop
 
+from kaas.errors import KaasError
 from kaas_pool.front.app import make_app
 from kaas_pool.front.config import FrontConfig
 from kaas_pool.front.http_protocol import BoundedHttpProtocol
@@ -75,7 +76,12 @@ def _listen(host: str, port: int) -> socket.socket:
 
 async def _serve(config: FrontConfig, tokens: Tokens, listening: socket.socket) -> int:
     loop = asyncio.get_running_loop()
-    pool = Pool(config, tokens)
+    try:
+        pool = Pool(config, tokens)
+    except KaasError as error:
+        _log.error("%s", error)
+        # A full disk may have room again later.
+        return 1 if error.code == "pool_storage_full" else UNUSABLE
     server = _Server(
         uvicorn.Config(
             make_app(pool),

@@ -90,12 +90,14 @@ class Recent:
         return found
 
     def note(self, tenant: str, object_id: str, answer: Answer, at: float) -> Sighting:
-        """Remember what the store said at `at`."""
+        """Remember what the store said at `at`, unless something newer is known; then nobody may rely on the answer."""
         known = self._sightings.get((tenant, object_id))
         if known is not None and known.answer.etag == answer.etag:
             known.confirm(at, answer.origin)
             self._sightings.move_to_end((tenant, object_id))
             return known
+        if known is not None and known.at > at:
+            return Sighting(answer, NEVER)
         self.forget(tenant, object_id)
         noted = self._sightings[tenant, object_id] = Sighting(answer, at)
         self._bytes += _size(noted)

@@ -116,6 +116,7 @@ def _read(path: Path) -> Mapping[str, Identity]:
         if not isinstance(scopes, list) or not SCOPES.issuperset(scopes):
             raise TokensInvalid(f"{where}: scopes are {', '.join(sorted(SCOPES))}")
         identities[digest] = Identity(tenant, frozenset(scopes))
-    if path.stat().st_mode & 0o077:
-        _log.warning("%s can be read by others than its owner; make it 0600", path)
+    # The group may read it: on Kubernetes that is how a user who is not root reads a Secret.
+    if path.stat().st_mode & 0o027:
+        _log.warning("%s can be read by others or written by its group; make it 0600", path)
     return identities

@@ -17,128 +17,31 @@ from __future__ import annotations
 import mmap
 from collections import Counter, OrderedDict
 from collections.abc import Collection
-from dataclasses import dataclass, field
-from typing import Literal, NamedTuple
+from dataclasses import dataclass
 
 from kaas.errors import CallerError, KaasError
 from kaas_pool.content import ObjectRange
+from kaas_pool.mover.decisions import (
+    AbortLoad,
+    Create,
+    Decision,
+    Free,
+    Grant,
+    Keep,
+    Refuse,
+    Request,
+    Source,
+    StartLoad,
+)
+from kaas_pool.mover.entries import Entry, Waiter
 from kaas_pool.mover.spares import Spare, Spares
 
 PAGE_BYTES = mmap.PAGESIZE
-
-State = Literal["queued", "loading", "aborting", "ready"]
-Source = Literal["host", "store"]
 
 
 def charged_bytes(size: int) -> int:
     """What a segment of `size` bytes takes: whole pages, at least one."""
     return max(1, -(-size // PAGE_BYTES)) * PAGE_BYTES
-
-
-class Request(NamedTuple):
-    """Who asks (a connection) and the id of the asking frame."""
-
-    holder: int
-    id: str | int
-
-
-@dataclass(frozen=True)
-class Create:
-    """Make the segment's memory, out of that of the former segment `spare` if one is named."""
-
-    segment: str
-    size: int
-    result: bool
-    spare: str | None = None
-
-
-@dataclass(frozen=True)
-class StartLoad:
-    """Fill the segment under this tenant's rights; `loaded` or `load_failed` must follow."""
-
-    segment: str
-    tenant: str
-    item: ObjectRange
-
-
-@dataclass(frozen=True)
-class AbortLoad:
-    """Nobody waits for this load any more; `loaded` or `load_failed` must still follow."""
-
-    segment: str
-
-
-@dataclass(frozen=True)
-class Grant:
-    """Answer a request: it now leases the segment. `source` is None for results.
-
-    "store" is said to the one request that a transfer was made for, "host" to all others.
-    """
-
-    request: Request
-    segment: str
-    size: int
-    source: Source | None
-
-
-@dataclass(frozen=True)
-class Refuse:
-    """Answer a request with an error."""
-
-    request: Request
-    error: KaasError
-
-
-@dataclass(frozen=True)
-class Free:
-    """Give the segment's memory back; it may have been a spare."""
-
-    segment: str
-
-
-@dataclass(frozen=True)
-class Keep:
-    """The segment is gone; its memory is a spare now."""
-
-    segment: str
-
-
-Decision = Create | StartLoad | AbortLoad | Grant | Refuse | Free | Keep
-
-
-class _Waiter(NamedTuple):
-    request: Request
-    tenant: str
-
-
-@dataclass
-class _Segment:
-    name: str
-    domain: str
-    charge: int
-    size: int
-    #: What to load and its content key; None for results.
-    item: ObjectRange | None
-    key: str
-    state: State = "queued"
-    #: Unanswered requests, oldest first; none when ready.
-    waiters: list[_Waiter] = field(default_factory=list)
-    #: Under whose rights the transfer runs; set while loading or aborting.
-    loader: str = ""
-    #: The request that the transfer was started for, if it still waits.
-    starter: Request | None = None
-    #: By holder; no zeros.
-    leases: Counter[int] = field(default_factory=Counter)
-    #: Stores that read the segment at this moment.
-    holds: int = 0
-    #: Somebody who holds no lease may still read or write the memory: it must not serve for anything else.
-    may_be_mapped: bool = False
-    #: The number of this end of use among all; 0 before.
-    since: int = 0
-
-    @property
-    def in_use(self) -> bool:
-        return bool(self.leases) or self.holds > 0
 
 
 @dataclass
@@ -173,13 +76,13 @@ class HostTier:
         self._ends = 0
         self._idle_bytes = 0
         self._spares = Spares()
-        self._segments: dict[str, _Segment] = {}
-        self._inputs: dict[tuple[str, str], _Segment] = {}
+        self._segments: dict[str, Entry] = {}
+        self._inputs: dict[tuple[str, str], Entry] = {}
         #: Ready inputs without a lease, least recently used first.
-        self._idle: OrderedDict[str, _Segment] = OrderedDict()
+        self._idle: OrderedDict[str, Entry] = OrderedDict()
         #: Segments that wait for room, oldest first.
-        self._queue: OrderedDict[str, _Segment] = OrderedDict()
-        self._waiting: dict[Request, _Segment] = {}
+        self._queue: OrderedDict[str, Entry] = OrderedDict()
+        self._waiting: dict[Request, Entry] = {}
 
     @property
     def idle_bytes(self) -> int:
@@ -255,7 +158,7 @@ class HostTier:
         segment = self._waiting.get(request)
         if segment is None:
             return []
-        error = CallerError("cancelled", f"given up while {_STAGES[segment.state]}")
+        error = CallerError("cancelled", f"given up while {segment.stage}")
         return [Refuse(request, error), *self._leave(segment, request), *self._admit()]
 
     def release(self, holder: int, names: list[str], mapped: Collection[str] = ()) -> list[Decision]:
@@ -326,7 +229,7 @@ class HostTier:
                 )
             ]
         self._created += 1
-        segment = _Segment(f"{self._boot}-{self._created}", domain, charge, size, item, key)
+        segment = Entry(f"{self._boot}-{self._created}", domain, charge, size, item, key)
         self._segments[segment.name] = segment
         if item is not None:
             self._inputs[domain, key] = segment
@@ -368,7 +271,7 @@ class HostTier:
             and self._with_memory - len(self._idle) - len(self._spares) < self.max_segments
         )
 
-    def _make_room(self, wanted: _Segment) -> list[Decision]:
+    def _make_room(self, wanted: Entry) -> list[Decision]:
         """Give up what serves least: a spare, else the cached input that is unused for longest.
 
         That input goes before spares that were in use since, if its memory serves at once. Otherwise loads and results
@@ -382,17 +285,17 @@ class HostTier:
         return self._free(oldest)
 
     @staticmethod
-    def _serves(idle: _Segment, wanted: _Segment) -> bool:
-        return not idle.may_be_mapped and _spare(idle).serves(wanted.domain, wanted.item is None, wanted.charge)
+    def _serves(idle: Entry, wanted: Entry) -> bool:
+        return not idle.may_be_mapped and idle.spare.serves(wanted.domain, wanted.item is None, wanted.charge)
 
-    def _start(self, segment: _Segment) -> list[Decision]:
+    def _start(self, segment: Entry) -> list[Decision]:
         assert segment.item is not None
         first = segment.waiters[0]
         segment.state, segment.loader, segment.starter = "loading", first.tenant, first.request
         self.counts.misses += 1
         return [StartLoad(segment.name, first.tenant, segment.item)]
 
-    def _grant_all(self, segment: _Segment) -> list[Decision]:
+    def _grant_all(self, segment: Entry) -> list[Decision]:
         decisions: list[Decision] = []
         for waiter in list(segment.waiters):
             source: Source | None = None
@@ -404,7 +307,7 @@ class HostTier:
         segment.starter = None
         return decisions
 
-    def _leave(self, segment: _Segment, request: Request) -> list[Decision]:
+    def _leave(self, segment: Entry, request: Request) -> list[Decision]:
         self._unwait(segment, next(waiter for waiter in segment.waiters if waiter.request == request))
         if segment.waiters:
             return []
@@ -414,29 +317,29 @@ class HostTier:
         segment.state = "aborting"
         return [AbortLoad(segment.name)]
 
-    def _wait(self, segment: _Segment, request: Request, tenant: str) -> None:
-        segment.waiters.append(_Waiter(request, tenant))
+    def _wait(self, segment: Entry, request: Request, tenant: str) -> None:
+        segment.waiters.append(Waiter(request, tenant))
         self._waiting[request] = segment
 
-    def _unwait(self, segment: _Segment, waiter: _Waiter) -> None:
+    def _unwait(self, segment: Entry, waiter: Waiter) -> None:
         segment.waiters.remove(waiter)
         del self._waiting[waiter.request]
 
-    def _lease(self, segment: _Segment, holder: int) -> None:
+    def _lease(self, segment: Entry, holder: int) -> None:
         segment.leases[holder] += 1
         if self._idle.pop(segment.name, None) is not None:
             self._idle_bytes -= segment.charge
 
-    def _end_use(self, segment: _Segment) -> None:
+    def _end_use(self, segment: Entry) -> None:
         self._ends += 1
         segment.since = self._ends
 
-    def _make_idle(self, segment: _Segment) -> None:
+    def _make_idle(self, segment: Entry) -> None:
         self._end_use(segment)
         self._idle[segment.name] = segment
         self._idle_bytes += segment.charge
 
-    def _settle(self, segment: _Segment) -> list[Decision]:
+    def _settle(self, segment: Entry) -> list[Decision]:
         """After a lease or hold has ended: a result goes, an input stays as cache."""
         segment.leases += Counter()  # drops zeros
         if segment.in_use:
@@ -447,11 +350,11 @@ class HostTier:
         self._make_idle(segment)
         return []
 
-    def _free(self, segment: _Segment, *, keep: bool = True) -> list[Decision]:
+    def _free(self, segment: Entry, *, keep: bool = True) -> list[Decision]:
         if self._idle.pop(segment.name, None) is not None:
             self._idle_bytes -= segment.charge
         self._forget(segment)
-        spare = _spare(segment)
+        spare = segment.spare
         if segment.may_be_mapped or not keep:
             return self._drop(spare)
         self._spares.add(spare)
@@ -462,7 +365,7 @@ class HostTier:
         self._with_memory -= 1
         return [Free(spare.segment)]
 
-    def _forget(self, segment: _Segment) -> None:
+    def _forget(self, segment: Entry) -> None:
         del self._segments[segment.name]
         self._queue.pop(segment.name, None)
         if segment.item is not None:
@@ -491,15 +394,3 @@ class HostTier:
             assert segment.item is not None or segment.state in ("queued", "ready")
         if self._queue:
             assert not self._can_fit(next(iter(self._queue.values())).charge)
-
-
-def _spare(segment: _Segment) -> Spare:
-    return Spare(segment.name, segment.domain, segment.item is None, segment.charge, segment.since)
-
-
-_STAGES: dict[State, str] = {
-    "queued": "waiting for room in host memory",
-    "loading": "loading from the object store",
-    "aborting": "loading from the object store",
-    "ready": "being answered",
-}

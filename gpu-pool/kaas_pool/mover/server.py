@@ -14,7 +14,8 @@ from kaas.errors import CallerError, KaasError, PlatformError
 from kaas_pool.content import ObjectRange, content_key
 from kaas_pool.frames import AsyncLink, Frame, Link
 from kaas_pool.mover.cancellation import Cancellation, Cancelled
-from kaas_pool.mover.host_tier import AbortLoad, Create, Decision, Free, Grant, HostTier, Refuse, Request, StartLoad
+from kaas_pool.mover.decisions import AbortLoad, Create, Decision, Free, Grant, Refuse, Request, StartLoad
+from kaas_pool.mover.host_tier import HostTier
 from kaas_pool.mover.segments import Segment
 from kaas_pool.mover.stores.store import ObjectHead, ObjectName
 from kaas_pool.mover.tenants import Tenants

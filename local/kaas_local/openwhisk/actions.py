@@ -8,6 +8,7 @@ from starlette.responses import Response
 
 from kaas_local.openwhisk.activation import Ended
 from kaas_local.openwhisk.entities import Action
+from kaas_local.openwhisk.entitlement import check_action, check_package
 from kaas_local.openwhisk.exchange import Exchange, answer
 from kaas_local.openwhisk.invoker import Caller
 from kaas_local.openwhisk.kinds import SEQUENCE
@@ -34,15 +35,21 @@ class Actions:
 
     async def list_package(self, exchange: Exchange) -> Response:
         """GET actions/{package}/"""
-        package = Name(exchange.namespace, None, check_segment(exchange.request.path_params["package"]))
-        await self._services.in_store(self._store.package, package)
+        package = Name(exchange.any_namespace, None, check_segment(exchange.request.path_params["package"]))
+
+        def check() -> None:
+            check_package(self._store, package, exchange.identity.namespace)
+            self._store.package(package)
+
+        await self._services.in_store(check)
         return await self._list(exchange, str(package), everywhere=False)
 
     async def get(self, exchange: Exchange) -> Response:
         """GET actions/{name}: with its package's parameters, and with the code unless `code=false`"""
-        name, with_code = exchange.name, exchange.flag("code", True)
+        name, with_code = exchange.any_name, exchange.flag("code", True)
 
         def find() -> Action:
+            check_action(self._store, name, exchange.identity.namespace)
             package = self._store.package(name.parent) if name.parent is not None else None
             action = self._store.action(name, with_code=with_code)
             return action if package is None else action.inheriting(package)
@@ -54,10 +61,14 @@ class Actions:
         name, overwrite = exchange.name, exchange.flag("overwrite")
         body = await exchange.json_object(MAX_BODY_BYTES)
 
+        def find(component: Name) -> Action | None:
+            check_action(self._store, component, name.namespace)
+            return self._store.find_component(component)
+
         def make(old: Action | None) -> Action:
             new = Action.put(old, name, body, self._services.kinds, self._services.stamp())
             if new.code.kind == SEQUENCE:
-                check_sequence(name, new.code.components, self._store.find_component)
+                check_sequence(name, new.code.components, find)
             return new
 
         action = await self._services.in_store(self._store.put_action, name, overwrite, make)
@@ -73,12 +84,21 @@ class Actions:
 
     async def invoke(self, exchange: Exchange) -> Response:
         """POST actions/{name}"""
-        name, blocking, bare = exchange.name, exchange.flag("blocking"), exchange.flag("result")
+        name, blocking, bare = exchange.any_name, exchange.flag("blocking"), exchange.flag("result")
         wait_ms = exchange.number("timeout", f"Timeout must be number of milliseconds up to {MAX_WAIT_MS}.")
         if wait_ms is not None and wait_ms > MAX_WAIT_MS:
             raise Refusal(400, f"Timeout must be number of milliseconds up to {MAX_WAIT_MS}.")
         payload = await exchange.json_object(MAX_PAYLOAD_BYTES)
-        target = await self._services.in_store(Target.find, self._store, name)
+        sender = exchange.identity.namespace
+
+        def find() -> Target:
+            check_action(self._store, name, sender)
+            found = Target.find(self._store, name)
+            for component in found.action.code.components:
+                check_action(self._store, component, sender)
+            return found
+
+        target = await self._services.in_store(find)
         target.check_payload(payload)
         caller = Caller(exchange.identity, exchange.transaction_id, exchange.came_ms)
         running = await self._services.invoker.start(caller, target, payload)

@@ -10,9 +10,6 @@ from kaas_local.openwhisk.containers.model import INTERNAL_ERROR, SUCCESS
 
 _STATUS = ("success", "application error", "action developer error", "whisk internal error")
 
-#: What a record says of an activation that the API's end has cut off.
-INTERRUPTED = "The activation was cut off by the end of the local OpenWhisk API."
-
 
 @dataclass(frozen=True)
 class Activation:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from starlette.responses import Response
+from collections.abc import AsyncIterator, Sequence
 
-from kaas_local.openwhisk.activation import Ended
+from starlette.responses import Response, StreamingResponse
+
+from kaas_local.openwhisk.activation import Activation, Ended
 from kaas_local.openwhisk.exchange import Exchange, answer
 from kaas_local.openwhisk.names import check_activation_id
+from kaas_local.openwhisk.parameters import compact
 from kaas_local.openwhisk.refusal import Refusal
 from kaas_local.openwhisk.services import Services
 from kaas_local.openwhisk.store import Which
@@ -34,13 +37,10 @@ class Activations:
         if count:
             found = await self._services.in_store(self._store.count_activations, namespace, which)
             return answer({"activations": max(0, found - skip)})
+        listed = await self._services.in_store(self._store.activations, namespace, which, skip=skip, limit=limit)
         if docs:
-            whole = await self._services.in_store(
-                self._store.whole_activations, namespace, which, skip=skip, limit=limit
-            )
-            return answer([one.to_json() for one in whole])
-        short = await self._services.in_store(self._store.activations, namespace, which, skip=skip, limit=limit)
-        return answer([one.to_list() for one in short])
+            return StreamingResponse(self._records(namespace, listed), media_type="application/json")
+        return answer([one.to_list() for one in listed])
 
     async def get(self, exchange: Exchange) -> Response:
         """GET activations/{id}"""
@@ -54,6 +54,24 @@ class Activations:
         """GET activations/{id}/result"""
         found = await self._find(exchange)
         return answer(found.activation.response(found.result))
+
+    async def _records(self, namespace: str, listed: Sequence[Activation]) -> AsyncIterator[bytes]:
+        """The whole records as one array, each read when the one before has been sent: with logs they are gigabytes."""
+
+        def read(activation_id: str) -> bytes | None:
+            try:
+                return compact(self._store.activation(namespace, activation_id).to_json()).encode()
+            except Refusal:  # Forgotten since the list was made.
+                return None
+
+        yield b"["
+        separator = b""
+        for one in listed:
+            record = await self._services.in_store(read, one.activation_id)
+            if record is not None:
+                yield separator + record
+                separator = b","
+        yield b"]"
 
     async def _find(self, exchange: Exchange) -> Ended:
         activation_id = check_activation_id(exchange.request.path_params["id"])

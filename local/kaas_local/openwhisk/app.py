@@ -16,8 +16,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from kaas_local.openwhisk.actions import Actions
 from kaas_local.openwhisk.activations import Activations
+from kaas_local.openwhisk.clock import now_ms
 from kaas_local.openwhisk.exchange import Exchange, answer
-from kaas_local.openwhisk.invoker import now_ms
 from kaas_local.openwhisk.namespaces import Namespaces, about, version
 from kaas_local.openwhisk.packages import Packages
 from kaas_local.openwhisk.refusal import DEFECT, NOT_FOUND, Refusal, left_out
@@ -96,8 +96,7 @@ class Router:
                 (f"{inside}/{collection}/{{name}}", dict.fromkeys(every, missing)),
             ]
         found = [self._route(path, handlers) for path, handlers in table]
-        web = self._endpoint(dict.fromkeys(every, _refusing("Web actions and API gateways are")))
-        found.append(Route("/api/v1/web/{rest:path}", web, methods=every))
+        found.append(Route("/api/v1/web/{rest:path}", _refuse_web, methods=every))
         found.append(Route("/", self._about, methods=["GET"]))
         found.append(Route("/ping", _ping, methods=["GET"]))
         found += [Route(path, _version, methods=["GET"]) for path in ("/api/v1", "/api/v1/")]
@@ -147,6 +146,11 @@ def _transaction_id(scope: Scope) -> str:
         if name == b"x-request-id" and given and not given.startswith(_SYSTEM_PREFIX):
             return given
     return "".join(secrets.choice(_LETTERS) for _ in range(32))
+
+
+async def _refuse_web(request: Request) -> Response:
+    # Web actions are for callers without a key, so nobody is asked for one.
+    raise left_out("Web actions and API gateways are")
 
 
 def _refusing(what: str) -> Handler:

@@ -127,6 +127,8 @@ class Action(Entity):
         annotations = _annotations(old, body)
         if annotations.is_truthy("conductor"):
             raise left_out("Conductor actions are")
+        if annotations.is_truthy("web-export"):
+            raise left_out("Web actions (`--web`) are")
         found = code or (old.code if old is not None else None)
         assert found is not None
         if old is None and PROVIDE_API_KEY not in annotations.values:

@@ -35,20 +35,31 @@ class Exchange:
     @property
     def namespace(self) -> str:
         """The namespace in the path, which has to be the sender's own; raises Refusal."""
-        given = self.request.path_params["namespace"]
-        namespace = check_namespace(given, self.identity.namespace)
+        namespace = self.any_namespace
         if namespace != self.identity.namespace:
             rest = [self.request.path_params.get(part) for part in ("package", "name")]
             raise forbidden("/".join([namespace, *(part for part in rest if part)]))
         return namespace
 
     @property
+    def any_namespace(self) -> str:
+        """The namespace in the path, whoever's it is; raises Refusal."""
+        return check_namespace(self.request.path_params["namespace"], self.identity.namespace)
+
+    @property
     def name(self) -> Name:
-        """The entity in the path; raises Refusal."""
+        """The entity in the path, which has to be the sender's own; raises Refusal."""
+        return self._name(self.namespace)
+
+    @property
+    def any_name(self) -> Name:
+        """The entity in the path, whoever's it is; raises Refusal."""
+        return self._name(self.any_namespace)
+
+    def _name(self, namespace: str) -> Name:
         parts = self.request.path_params
         package = check_segment(parts["package"]) if "package" in parts else None
-        name = check_segment(parts["name"])
-        return Name(self.namespace, package, name)
+        return Name(namespace, package, check_segment(parts["name"]))
 
     def flag(self, name: str, default: bool = False) -> bool:
         """A query that is yes or no; raises Refusal."""

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 import uuid
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from kaas_local.openwhisk.activation import Activation, Ended, failure
+from kaas_local.openwhisk.clock import now_ms
 from kaas_local.openwhisk.containers.model import INTERNAL_ERROR, Answer, Call, Executable
 from kaas_local.openwhisk.entities import Action
 from kaas_local.openwhisk.identity import Identity
 from kaas_local.openwhisk.kinds import SEQUENCE
 from kaas_local.openwhisk.names import Name
 from kaas_local.openwhisk.parameters import compact
-from kaas_local.openwhisk.refusal import DEFECT, Refusal
+from kaas_local.openwhisk.refusal import DEFECT
 from kaas_local.openwhisk.sequences import Allowance, Outcome, run_components
 from kaas_local.openwhisk.store import Store, StoreThread
 from kaas_local.openwhisk.target import Executables, Target
@@ -25,8 +25,6 @@ from kaas_local.openwhisk.throttle import Throttle
 
 _STANDARD_MS = 60_000
 _ADDED_MS = 60_000
-
-_DELETED = "Action could not be found or may have been deleted."
 
 _log = logging.getLogger(__name__)
 
@@ -73,7 +71,7 @@ class Invoker:
         self._tasks: set[asyncio.Task[Ended]] = set()
 
     async def start(self, caller: Caller, target: Target, payload: dict[str, Any]) -> Running:
-        """Start an activation that is part of no other; raises Refusal when there are too many."""
+        """Start an activation that is part of no other; raises Refusal when there are too many, or no such action."""
         namespace = caller.identity.namespace
         self._throttle.enter(namespace, now_ms())
         try:
@@ -104,18 +102,17 @@ class Invoker:
     async def _begin(
         self, caller: Caller, target: Target, value: Value, cause: str | None, allowance: Allowance
     ) -> tuple[str, Callable[[], Coroutine[Any, Any, Ended]]]:
-        """Note the activation; its id, and what runs it and leaves its record."""
+        """Note the activation; its id, and what runs it and leaves its record. Raises Refusal where it is gone."""
         begun = now_ms()
+        target, executable = await self._load(target)
         activation = _first_record(caller, target.action, begun, cause)
 
         async def work() -> Ended:
             try:
-                if target.action.code.kind == SEQUENCE:
+                if executable is None:
                     ended = await self._run_sequence(caller, target, value, activation, allowance)
                 else:
-                    ended = await self._run_code(caller, target, value, activation)
-            except Refusal:
-                ended = _failed(activation, _DELETED)
+                    ended = await self._run_code(caller, target, executable, value, activation)
             except Exception:
                 _log.exception("activation %s", activation.activation_id)
                 ended = _failed(activation, DEFECT)
@@ -125,15 +122,26 @@ class Invoker:
         await self._in_store(self._store.begin, activation)
         return activation.activation_id, work
 
-    async def _run_code(self, caller: Caller, target: Target, value: Value, activation: Activation) -> Ended:
+    async def _load(self, target: Target) -> tuple[Target, Executable | None]:
+        """The target as it is when its code is loaded, and what runs it: None for a sequence. Raises Refusal."""
+        if target.action.code.kind == SEQUENCE:
+            return target, None
         executable = self._executables.get(target)
         if executable is None:
-            # Replaced in between: OpenWhisk, too, runs what is there.
-            loaded = await self._in_store(Target.find, self._store, target.action.name, with_code=True)
-            executable = loaded.executable()
+            # It may have been replaced since it was looked up: OpenWhisk, too, runs what is there.
+            target = await self._in_store(Target.find, self._store, target.action.name, with_code=True)
+            if target.action.code.kind == SEQUENCE:
+                return target, None
+            executable = target.executable()
             self._executables.put(target.action.name, executable)
+        return target, executable
+
+    async def _run_code(
+        self, caller: Caller, target: Target, executable: Executable, value: Value, activation: Activation
+    ) -> Ended:
         call = Call(
             value=target.arguments(value),
+            namespace=caller.identity.namespace,
             activation_id=activation.activation_id,
             transaction_id=caller.transaction_id,
             deadline_ms=now_ms() + _patience_ms(target.action.limits.timeout),
@@ -167,11 +175,6 @@ class Invoker:
 
         outcome = await run_components(target.action.code.components, value, run, allowance)
         return Ended(_sequence_record(activation, outcome), outcome.result, outcome.activation_ids)
-
-
-def now_ms() -> int:
-    """Milliseconds since 1970."""
-    return time.time_ns() // 1_000_000
 
 
 def _patience_ms(timeout: int) -> int:

@@ -33,7 +33,10 @@ _RANGES = {"timeout": (100, 300_000), "memory": (128, 512), "logs": (0, 10)}
 
 @dataclass(frozen=True)
 class Limits:
-    """One action's: milliseconds, MB of resident memory, MB of logs, calls at a time in one process."""
+    """One action's: milliseconds, MB of resident memory, MB of logs, calls at a time in one process.
+
+    The last is kept for an OpenWhisk that the action goes to: here the kind alone decides.
+    """
 
     timeout: int = 60_000
     memory: int = 256

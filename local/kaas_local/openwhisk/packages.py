@@ -7,6 +7,7 @@ from typing import Any
 from starlette.responses import Response
 
 from kaas_local.openwhisk.entities import Package
+from kaas_local.openwhisk.entitlement import check_package
 from kaas_local.openwhisk.exchange import Exchange, answer
 from kaas_local.openwhisk.limits import MAX_BODY_BYTES
 from kaas_local.openwhisk.names import RESERVED_PACKAGES
@@ -22,19 +23,20 @@ class Packages:
         self._store = services.store
 
     async def list(self, exchange: Exchange) -> Response:
-        """GET packages"""
-        namespace, (skip, limit) = exchange.namespace, exchange.page("packages")
+        """GET packages: of another namespace, the published ones"""
+        namespace, (skip, limit) = exchange.any_namespace, exchange.page("packages")
+        found = await self._services.in_store(self._store.packages, namespace)
+        shown = [package for package in found if package.publish or namespace == exchange.identity.namespace]
         if exchange.flag("count"):
-            found = await self._services.in_store(self._store.packages, namespace)
-            return answer({"packages": max(0, len(found) - skip)})
-        found = await self._services.in_store(self._store.packages, namespace, skip=skip, limit=limit)
-        return answer([package.to_list() for package in found])
+            return answer({"packages": max(0, len(shown) - skip)})
+        return answer([package.to_list() for package in shown[skip : skip + limit]])
 
     async def get(self, exchange: Exchange) -> Response:
         """GET packages/{name}: with the names of its actions"""
-        name = exchange.name
+        name = exchange.any_name
 
         def find() -> dict[str, Any]:
+            check_package(self._store, name, exchange.identity.namespace)
             package = self._store.package(name)
             actions = self._store.actions(str(name), everywhere=False)
             named = [

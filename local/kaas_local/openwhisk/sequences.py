@@ -11,7 +11,7 @@ from kaas_local.openwhisk.containers.model import APPLICATION_ERROR
 from kaas_local.openwhisk.entities import Action
 from kaas_local.openwhisk.limits import MAX_SEQUENCE_LENGTH
 from kaas_local.openwhisk.names import Name
-from kaas_local.openwhisk.refusal import Refusal, forbidden
+from kaas_local.openwhisk.refusal import Refusal
 
 _TOO_LONG = "Too many actions in the sequence."
 _NO_COMPONENT = "No component specified for the sequence."
@@ -20,7 +20,7 @@ _MISSING = "Sequence component does not exist."
 
 
 def check_sequence(name: Name, components: tuple[Name, ...], find: Callable[[Name], Action | None]) -> None:
-    """Raises Refusal for a sequence that cannot run: empty, too long, of others' actions, in a circle."""
+    """Raises Refusal for a sequence that cannot run: empty, too long, in a circle; and what `find` raises."""
     if not components:
         raise Refusal(400, _NO_COMPONENT)
     _count(name, components, find)
@@ -34,8 +34,6 @@ def _count(name: Name, components: tuple[Name, ...], find: Callable[[Name], Acti
     for component in components:
         if component == name:
             raise Refusal(400, _CYCLE)
-        if component.namespace != name.namespace:
-            raise forbidden(str(component))
         action = find(component)
         if action is None:
             raise Refusal(400, _MISSING)

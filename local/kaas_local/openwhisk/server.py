@@ -20,10 +20,11 @@ import uvicorn
 import uvloop
 
 from kaas_local.openwhisk.app import make_app
+from kaas_local.openwhisk.clock import now_ms
 from kaas_local.openwhisk.containers import Containers, Settings
 from kaas_local.openwhisk.entities import Stamp
 from kaas_local.openwhisk.identity import Keys
-from kaas_local.openwhisk.invoker import Invoker, now_ms
+from kaas_local.openwhisk.invoker import Invoker
 from kaas_local.openwhisk.kinds import Kinds
 from kaas_local.openwhisk.services import Services
 from kaas_local.openwhisk.store import Store, StoreThread

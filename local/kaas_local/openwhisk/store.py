@@ -16,7 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, ParamSpec, TypeVar
 
-from kaas_local.openwhisk.activation import INTERRUPTED, Activation, Ended, failure
+from kaas_local.openwhisk.activation import Activation, Ended, failure
+from kaas_local.openwhisk.containers.answers import INTERRUPTED
 from kaas_local.openwhisk.entities import Action, Package
 from kaas_local.openwhisk.names import Name
 from kaas_local.openwhisk.parameters import compact
@@ -163,12 +164,12 @@ class Store:
         )
         return [Action.from_json(json.loads(document), revision, None) for document, revision in rows]
 
-    def packages(self, namespace: str, *, skip: int = 0, limit: int = -1) -> list[Package]:
+    def packages(self, namespace: str) -> list[Package]:
         """The packages of a namespace, the last written first."""
         rows = self._db.execute(
             "SELECT document, revision FROM entities WHERE collection = 'packages' AND path = ?"
-            " ORDER BY updated DESC, rowid DESC LIMIT ? OFFSET ?",
-            (namespace, limit, skip),
+            " ORDER BY updated DESC, rowid DESC",
+            (namespace,),
         )
         return [Package.from_json(json.loads(document), revision) for document, revision in rows]
 
@@ -200,8 +201,18 @@ class Store:
             self.prune(activation.end)
 
     def end_interrupted(self) -> int:
-        """Make records of what was running when the file was last closed or left; how many there were."""
-        return self._db.execute("UPDATE activations SET ended = 1 WHERE ended = 0").rowcount
+        """Make records of what was running when the file was last closed or left; how many there were.
+
+        Those of sequences name the components that have begun, as they would have at their end.
+        """
+        with _Transaction(self._db):
+            self._db.execute(
+                "UPDATE activations SET logs = (SELECT json_group_array(id) FROM (SELECT id FROM activations AS part"
+                " WHERE part.number > activations.number AND json_extract(part.record, '$.cause') = activations.id"
+                " ORDER BY part.number))"
+                " WHERE ended = 0 AND json_extract(record, '$.annotations.kind') = 'sequence'"
+            )
+            return self._db.execute("UPDATE activations SET ended = 1 WHERE ended = 0").rowcount
 
     def prune(self, now_ms: int, kept: int = KEPT_ACTIVATIONS, kept_bytes: int = KEPT_BYTES) -> None:
         """Forget the oldest records, down to what is kept."""
@@ -233,16 +244,6 @@ class Store:
             (*values, limit, skip),
         )
         return [Activation(**json.loads(record)) for (record,) in rows]
-
-    def whole_activations(self, namespace: str, which: Which, *, skip: int = 0, limit: int = -1) -> list[Ended]:
-        """As `activations`, with results and logs."""
-        condition, values = _condition(namespace, which)
-        rows = self._db.execute(
-            f"SELECT record, result, logs FROM activations WHERE {condition}"  # noqa: S608
-            " ORDER BY start DESC, number DESC LIMIT ? OFFSET ?",
-            (*values, limit, skip),
-        )
-        return [_ended(*row) for row in rows]
 
     def count_activations(self, namespace: str, which: Which) -> int:
         """How many `activations` there are."""
@@ -296,7 +297,13 @@ class _Transaction:
         self._db.execute("BEGIN IMMEDIATE")
 
     def __exit__(self, kind: object, *_: object) -> None:
-        self._db.execute("COMMIT" if kind is None else "ROLLBACK")
+        try:
+            if kind is None:
+                self._db.execute("COMMIT")
+        finally:
+            # SQLite itself takes back what a full disk ends; a COMMIT that fails leaves it open.
+            if self._db.in_transaction:
+                self._db.execute("ROLLBACK")
 
 
 def _condition(namespace: str, which: Which) -> tuple[str, tuple[str | int, ...]]:

@@ -36,8 +36,11 @@ def decode(value: object, dtype: DType, where: str) -> InlineArray:
         raise too_large(f"the list has {len(leaves) * dtype.itemsize} bytes as {dtype.name}", where)
     try:
         return InlineArray(_pack(leaves, dtype), shape)
-    except ValueError as reason:
-        raise CallerError("argument_invalid", f"not {dtype.name}: {reason}", where=where) from None
+    except ValueError:
+        problems = ((at, _problem(leaf, dtype)) for at, leaf in enumerate(leaves))
+        at, reason = next((at, problem) for at, problem in problems if problem is not None)
+        place = f", at {_index(at, shape)} of the list" if shape else ""
+        raise CallerError("argument_invalid", f"not {dtype.name}: {reason}{place}", where=where) from None
 
 
 def encode(data: bytes | memoryview, dtype: DType, shape: tuple[int, ...], *, as_base64: bool = False) -> Any:
@@ -144,6 +147,24 @@ def _pack(leaves: list[Any], dtype: DType) -> bytes:
         except (OverflowError, struct.error):
             pass  # One of them is too large, and the way below finds out which.
     return b"".join(parse_scalar(dtype, leaf).data for leaf in leaves)
+
+
+def _problem(leaf: Any, dtype: DType) -> str | None:
+    """Why `_pack` refuses a leaf; None if it does not."""
+    try:
+        parse_scalar(dtype, leaf)
+    except ValueError as reason:
+        return str(reason)
+    return None
+
+
+def _index(at: int, shape: tuple[int, ...]) -> str:
+    """The place of a leaf in nested lists: `[1][0]`."""
+    places: list[int] = []
+    for extent in reversed(shape):
+        at, place = divmod(at, extent)
+        places.append(place)
+    return "".join(f"[{place}]" for place in reversed(places))
 
 
 def _nest(numbers: list[Any], shape: tuple[int, ...]) -> Any:

@@ -37,6 +37,47 @@ extern "C" __global__ void add_half(half* to, int at) { atomicAdd(to + at, __flo
 
 extern "C" __global__ void load_once(const float* from, float* to, int at) { *to = __ldg(from + at); }
 
+// What functions of the C library write through a pointer.
+extern "C" __global__ void frexp_float(int* to, int at) { frexpf(at, to + at); }
+
+extern "C" __global__ void frexp_double(int* to, int at) { frexp(1.0 * at, to + at); }
+
+extern "C" __global__ void modf_float(float* to, int at) { modff(at, to + at); }
+
+extern "C" __global__ void modf_double(double* to, int at) { modf(to[0], to + at); }
+
+extern "C" __global__ void remquo_float(int* to, int at) { remquof(at, 3, to + at); }
+
+extern "C" __global__ void remquo_double(int* to, int at) { remquo(1.0 * at, 3.0, to + at); }
+
+extern "C" __global__ void sincos_float(float* to, int at) { sincosf(to[0], to, to + at); }
+
+extern "C" __global__ void sincos_double(double* to, int at) { sincos(to[0], to + at, to); }
+
+extern "C" __global__ void sincospi_float(float* to, int at) { sincospif(to[0], to + at, to); }
+
+extern "C" __global__ void sincospi_double(double* to, int at) { sincospi(to[0], to, to + at); }
+
+extern "C" __global__ void length_float(float* to, int count) { to[0] = normf(count, to); }
+
+// What printf reads; it prints blanks at most. The last writes.
+extern "C" __global__ void print_text(char* text, int at) {
+    text[0] = 0;
+    printf("%2c%-1s", ' ', text + at);  // here
+}
+
+extern "C" __global__ void print_part(char* text, int count) {
+    text[0] = text[1] = text[2] = ' ';
+    printf("%*s%.*s", 2, " ", count, text);  // here
+}
+
+extern "C" __global__ void print_as(char* format, int at) {
+    format[0] = 0;
+    printf(format + at);  // here
+}
+
+extern "C" __global__ void print_count(short* to, int at) { printf("%hn", to + at); }
+
 __device__ void scale_all(float* values, int n) {
     for (int i = threadIdx.x + blockIdx.x * blockDim.x; i <= n; i += blockDim.x * gridDim.x)
         values[i] *= 2;  // here

@@ -1,6 +1,7 @@
 // Headers of the C and C++ libraries that kernels include: on a GPU they are the pool's own, in part.
 
 #include <assert.h>
+#include <cooperative_groups.h>
 #include <cuda_runtime.h>
 #include <math.h>
 #include <math_constants.h>
@@ -22,6 +23,9 @@
 #include <limits>
 #include <type_traits>
 #include <utility>
+
+// After <stdint.h>, some of whose types CUDA's headers for this define themselves.
+#include <cooperative_groups/memcpy_async.h>
 
 template <typename T>
 __device__ std::enable_if_t<std::is_floating_point_v<T>, T> halved(T x) {
@@ -53,6 +57,17 @@ extern "C" __global__ void whole(uint64_t* out, const std::int32_t* in) {
     std::swap(first, second);
     out[row++] = first * 10 + second;
     out[row++] = offsetof(uint4, z) + CHAR_BIT;
+}
+
+// What each of 64 threads finds in the other half of its block's copy, and all of them count.
+extern "C" __global__ void together(uint64_t* out, const uint64_t* in, std::uintptr_t* sum, int64_t* most) {
+    __shared__ uint64_t part[64];
+    const auto block = cooperative_groups::this_thread_block();
+    cooperative_groups::memcpy_async(block, part, in, sizeof part);
+    cooperative_groups::wait(block);
+    out[threadIdx.x] = part[threadIdx.x ^ 32];
+    atomicAdd(sum, part[threadIdx.x]);
+    atomicMax(most, static_cast<int64_t>(part[threadIdx.x]));
 }
 
 extern "C" __global__ void floating(double* out, float x) {

@@ -1,5 +1,5 @@
 // Included before every source for NVRTC: what the emulated device's language has without a header too. Without
-// <stdint.h>, because CUDA's headers for memcpy_async define some of its types themselves, and otherwise.
+// <stdint.h>, because sources that were written for NVRTC define its types themselves.
 #pragma once
 
 #include "float.h"

@@ -66,7 +66,8 @@ def check_answer(status: int, body: bytes, url: str, region: str | None = None) 
         raise CallerError(
             "object_forbidden",
             f"{url}: the object store refuses access ({reply})",
-            hint="grant the tenant's access key the right to this bucket or key",
+            hint="is the bucket right? A store may refuse so where there is none; "
+            "else grant the tenant's access key the right to this bucket or key",
         )
     if code in _NAMES:
         raise CallerError("reference_invalid", f"{url}: {reply}", hint="check the bucket's name and the key")

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, NoReturn
 
 from kaas_local.openwhisk.containers.model import APPLICATION_ERROR, DEVELOPER_ERROR, INTERNAL_ERROR, SUCCESS
+from kaas_local.openwhisk.parameters import compact
 
 MAX_RESULT_BYTES = 1 << 20
 
@@ -17,6 +18,7 @@ NO_CODE = "Missing main/no code to execute."
 MEMORY_EXHAUSTED = "The action exhausted its memory and was aborted."
 GONE_IN_INIT = "The action did not initialize and exited unexpectedly."
 GONE_IN_RUN = "The action did not produce a valid response and exited unexpectedly."
+INTERRUPTED = "The activation was cut off by the end of the local OpenWhisk API."
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,11 @@ def timed_out(timeout_ms: int, *, in_init: bool) -> Outcome:
 def not_started(why: str) -> Outcome:
     """No process was to be had."""
     return failed(f"The action was not started: {why}.", INTERNAL_ERROR)
+
+
+def interrupted() -> Outcome:
+    """The process was killed because the API ends."""
+    return failed(INTERRUPTED, INTERNAL_ERROR)
 
 
 def of_init(reply: Reply) -> Outcome | None:
@@ -107,4 +114,4 @@ def _refuse(name: str) -> NoReturn:
 
 
 def _encode(content: Any) -> bytes:
-    return json.dumps(content, ensure_ascii=False, separators=(",", ":")).encode(errors="replace")
+    return compact(content).encode(errors="replace")

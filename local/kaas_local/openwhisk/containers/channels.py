@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import os
+import secrets
 import socket
 import struct
 from collections.abc import Mapping
@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from kaas_local.openwhisk.containers.answers import MAX_RESULT_BYTES, Reply
+from kaas_local.openwhisk.parameters import compact
 
 _CHUNK_BYTES = 1 << 16
 _CALLS = {"/init": 0, "/run": 1}
-_HEADER = struct.Struct(">IQ")
+_HEADER = struct.Struct(">IQQ")
 
 #: What counts as an end of the process; the process may only have closed its side.
 _BROKEN = (OSError, EOFError, asyncio.IncompleteReadError, ValueError, IndexError)
@@ -32,6 +33,10 @@ class Channel(Protocol):
     #: To be handed to the process, and closed here when it has it.
     descriptor: int
 
+    @property
+    def is_broken(self) -> bool:
+        """Whether something came unasked, which might be taken for the next reply, or nothing can come any more."""
+
     async def post(self, path: str, body: Mapping[str, Any]) -> Reply:
         """Ask for `/init` or `/run`; raises GoneError."""
 
@@ -46,6 +51,13 @@ class FrameChannel:
         self._ours, theirs = socket.socketpair()
         self.descriptor = theirs.detach()
         self._streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
+        #: Of the next reply. The process may have forked, and whatever comes of that holds the socket too.
+        self._first_byte: asyncio.Task[bytes] | None = None
+
+    @property
+    def is_broken(self) -> bool:
+        """See Channel."""
+        return self._first_byte is not None and self._first_byte.done()
 
     async def post(self, path: str, body: Mapping[str, Any]) -> Reply:
         """See Channel."""
@@ -53,16 +65,24 @@ class FrameChannel:
             if self._streams is None:
                 self._streams = await asyncio.open_connection(sock=self._ours)
             reader, writer = self._streams
-            data = _encode(body)
-            writer.write(_HEADER.pack(_CALLS[path], len(data)) + data)
+            data = compact(body).encode(errors="replace")
+            number = secrets.randbits(64)
+            writer.write(_HEADER.pack(_CALLS[path], number, len(data)) + data)
             await writer.drain()
-            status, length = _HEADER.unpack(await reader.readexactly(_HEADER.size))
-            return await _read_reply(reader, status, length)
+            first = await (self._first_byte or _read_byte(reader))
+            status, answered, length = _HEADER.unpack(first + await reader.readexactly(_HEADER.size - 1))
+            if answered != number:
+                raise GoneError
+            reply = await _read_reply(reader, status, length)
+            self._first_byte = asyncio.create_task(_read_byte(reader))
+            return reply
         except _BROKEN as error:
             raise GoneError from error
 
     def close(self) -> None:
         """See Channel."""
+        if self._first_byte is not None:
+            self._first_byte.cancel()
         if self._streams is not None:
             self._streams[1].close()
         self._ours.close()
@@ -81,12 +101,17 @@ class HttpChannel:
         listener.listen(128)
         self.descriptor = listener.detach()
 
+    @property
+    def is_broken(self) -> bool:
+        """Never: every request has a connection of its own."""
+        return False
+
     async def post(self, path: str, body: Mapping[str, Any]) -> Reply:
         """See Channel."""
         try:
             reader, writer = await asyncio.open_unix_connection(self._address)
             with contextlib.closing(writer):
-                data = _encode(body)
+                data = compact(body).encode(errors="replace")
                 head = f"POST {path} HTTP/1.1\r\nHost: action\r\nContent-Type: application/json\r\n"
                 writer.write(f"{head}Content-Length: {len(data)}\r\nConnection: close\r\n\r\n".encode() + data)
                 await writer.drain()
@@ -107,6 +132,13 @@ class HttpChannel:
         os.close(self._directory)
 
 
+async def _read_byte(reader: asyncio.StreamReader) -> bytes:
+    try:
+        return await reader.read(1)
+    except OSError:
+        return b""
+
+
 async def _read_reply(reader: asyncio.StreamReader, status: int, length: int) -> Reply:
     if length <= MAX_RESULT_BYTES:
         return Reply(status, await reader.readexactly(length), length)
@@ -115,7 +147,3 @@ async def _read_reply(reader: asyncio.StreamReader, status: int, length: int) ->
     while left > 0:
         left -= len(await reader.readexactly(min(left, _CHUNK_BYTES)))
     return Reply(status, kept, length)
-
-
-def _encode(body: Mapping[str, Any]) -> bytes:
-    return json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode(errors="replace")

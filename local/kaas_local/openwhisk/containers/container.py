@@ -6,11 +6,11 @@ import asyncio
 import itertools
 import os
 import shutil
-import time
 from collections.abc import Awaitable
 from pathlib import Path
 from typing import Any
 
+from kaas_local.openwhisk.clock import now_ms
 from kaas_local.openwhisk.containers import answers
 from kaas_local.openwhisk.containers.answers import Outcome, Reply
 from kaas_local.openwhisk.containers.archive import ArchiveError, unpack
@@ -44,7 +44,11 @@ class Container:
     @property
     def is_broken(self) -> bool:
         """Whether it must not get another call."""
-        return self._is_broken or (self._process is not None and self._process.has_ended)
+        return (
+            self._is_broken
+            or (self._process is not None and self._process.has_ended)
+            or (self._channel is not None and self._channel.is_broken)
+        )
 
     def give_up(self) -> None:
         """Let it have no other call."""
@@ -120,7 +124,7 @@ class Container:
     async def _ask(self, reply: Awaitable[Reply], *, in_init: bool) -> Reply | Outcome:
         """The reply, or what its absence comes to; then the process of code has ended."""
         assert self._process is not None
-        self._process.watch(True)
+        self._process.pause(False)
         try:
             answer = await asyncio.wait_for(reply, self._executable.timeout_ms / 1000)
         except asyncio.TimeoutError:
@@ -132,7 +136,7 @@ class Container:
             if in_init and self._program.last_words is not None:
                 self._log.add("stderr", self._program.last_words.encode())
             return answers.failed(self._program.gone_in_init if in_init else self._program.gone_in_run)
-        self._process.watch(False)
+        self._process.pause(self._program.is_code and not in_init)  # A `/run` follows an `/init`.
         return answer
 
     async def _end_code(self) -> None:
@@ -143,9 +147,9 @@ class Container:
 
 def _fields(executable: Executable, call: Call) -> dict[str, str]:
     """What OpenWhisk tells an action of an activation, besides its arguments."""
-    deadline = round(time.time() * 1000) + executable.timeout_ms
+    deadline = now_ms() + executable.timeout_ms
     fields = {
-        "namespace": executable.namespace,
+        "namespace": call.namespace,
         "action_name": f"/{executable.namespace}/{executable.name}",
         "action_version": executable.version,
         "activation_id": call.activation_id,

@@ -40,6 +40,8 @@ class Call:
 
     #: A list only from the component of a sequence before this one.
     value: dict[str, Any] | list[Any]
+    #: Who invokes: another's than the action's where that is in a published package.
+    namespace: str
     activation_id: str
     transaction_id: str
     deadline_ms: int
@@ -55,8 +57,6 @@ class Answer:
     #: When its process began with it, `init` included.
     start_ms: int
     end_ms: int
-    #: Before `start_ms`: for a process that is busy, or for room.
-    wait_ms: int
     #: None where the process was initialised before.
     init_ms: int | None
     #: SUCCESS to INTERNAL_ERROR.

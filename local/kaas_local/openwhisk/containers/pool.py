@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from kaas_local.openwhisk.clock import now_ms
 from kaas_local.openwhisk.containers import answers
 from kaas_local.openwhisk.containers.answers import Outcome
 from kaas_local.openwhisk.containers.container import Container
@@ -18,6 +19,7 @@ from kaas_local.openwhisk.containers.programs import Program, find_node, program
 from kaas_local.openwhisk.containers.room import NotStartedError, Room
 
 _STOPPING = "the API is stopping"
+_WAIT = "for as long as a call may wait"
 
 _log = logging.getLogger("kaas_local")
 
@@ -59,15 +61,24 @@ class _Action:
         self.idle_since = 0.0
         self.idle_end: asyncio.TimerHandle | None = None
 
+    def end_idleness(self) -> None:
+        """Its idleness has come to an end; what would have ended it lets go of it, and of its code."""
+        if self.idle_end is not None:
+            self.idle_end.cancel()
+            self.idle_end = None
+
 
 class Containers:
-    """Runs actions, each revision in a process of its own that stays warm; made and used in one event loop."""
+    """Runs actions, each revision in a process of its own that stays warm; made and used in one event loop.
+
+    Whoever invokes another namespace's action has a process of that action that serves nobody else.
+    """
 
     def __init__(self, settings: Settings) -> None:
         """Removes what an earlier one has left in the directory."""
         self._settings = settings
         self._programs = programs(settings.proxy_environment, find_node())
-        self._actions: dict[tuple[str, str, str], _Action] = {}
+        self._actions: dict[tuple[str, str, str, str], _Action] = {}
         self._containers: set[Container] = set()
         self._room = Room(settings.max_processes, self._evict_longest_idle)
         #: Ends that are under way.
@@ -104,6 +115,7 @@ class Containers:
         """The action was deleted or replaced: its process ends, after the calls that it has."""
         for key in [key for key in self._actions if key[:2] == (namespace, name)]:
             action = self._actions.pop(key)
+            action.end_idleness()
             container = action.container
             if container is not None and action.users == 0:
                 self._end_container(action)
@@ -115,8 +127,7 @@ class Containers:
         self._is_closed = True
         self._room.close(_STOPPING)
         for action in self._actions.values():
-            if action.idle_end is not None:
-                action.idle_end.cancel()
+            action.end_idleness()
         for container in list(self._containers):
             self._discard(container)
         while self._ends:
@@ -126,16 +137,14 @@ class Containers:
         program = self._programs.get(executable.kind)
         if program is None:
             return answers.failed(f"This machine has nothing that runs actions of kind '{executable.kind}'."), ()
-        key = (executable.namespace, executable.name, executable.revision)
+        key = (executable.namespace, executable.name, executable.revision, call.namespace)
         action = self._actions.get(key)
         if action is None:
             action = self._actions[key] = _Action(executable, program)
-        if action.idle_end is not None:
-            action.idle_end.cancel()
-            action.idle_end = None
+        action.end_idleness()
         action.users += 1
         try:
-            await _before(call, action.turns.take(), "its process was busy until the deadline")
+            await _before(call, action.turns.take(), f"its process was busy with other calls {_WAIT}")
             try:
                 return await self._run_in_turn(action, call, timing)
             finally:
@@ -150,7 +159,7 @@ class Containers:
             self._leave(action, action.container)
         container = action.container
         if container is None:
-            await _before(call, action.starting.acquire(), "its process did not start before the deadline")
+            await _before(call, action.starting.acquire(), f"its process was starting {_WAIT}")
             try:
                 container = action.container or await self._start(action, call, timing)
             finally:
@@ -162,7 +171,7 @@ class Containers:
             if outcome.status == DEVELOPER_ERROR:
                 container.give_up()
                 if self._is_closed:
-                    raise NotStartedError(_STOPPING)
+                    outcome = answers.interrupted()
             return outcome, container.log_of(call, outcome)
         except BaseException:
             container.give_up()
@@ -173,18 +182,16 @@ class Containers:
 
     async def _start(self, action: _Action, call: Call, timing: _Timing) -> Container:
         """Give the action a container; raises _InitError."""
-        if self._is_closed:
-            raise NotStartedError(_STOPPING)
         limit = self._settings.max_processes
-        await _before(call, self._room.take(), f"the most processes that there may be, {limit}, were busy")
+        await _before(call, self._room.take(), f"the most processes that there may be, {limit}, were busy {_WAIT}")
         container = Container(action.executable, action.program, self._settings.directory)
         self._containers.add(container)
         timing.begins()
         try:
             outcome = await container.init(call)
-            if self._is_closed:
-                raise NotStartedError(_STOPPING)
             timing.initialized()
+            if self._is_closed:
+                outcome = answers.interrupted()
             if outcome is not None:
                 raise _InitError(outcome, container.log_of(call, outcome))
             action.container = container
@@ -205,7 +212,7 @@ class Containers:
         elif self._room.waiting > len(self._ends):  # Its own next calls wait longer than that; all in their turn.
             self._end_container(action)
 
-    def _rest(self, key: tuple[str, str, str], action: _Action) -> None:
+    def _rest(self, key: tuple[str, str, str, str], action: _Action) -> None:
         """Nobody wants the action for now."""
         if self._actions.get(key) is not action:
             self._end_container(action)
@@ -215,7 +222,7 @@ class Containers:
             loop = asyncio.get_running_loop()
             action.idle_end = loop.call_later(self._settings.idle_s, self._end_idle, key, action)
 
-    def _end_idle(self, key: tuple[str, str, str], action: _Action) -> None:
+    def _end_idle(self, key: tuple[str, str, str, str], action: _Action) -> None:
         self._actions.pop(key, None)
         self._end_container(action)
 
@@ -248,28 +255,26 @@ class _Timing:
     """One activation's times: it waits, its process is initialised or not, it runs."""
 
     def __init__(self) -> None:
-        self._asked = _now_ms()
         self._began: int | None = None
         self._init_ms: int | None = None
 
     def begins(self) -> None:
         """Its process turns to it."""
         if self._began is None:
-            self._began = _now_ms()
+            self._began = now_ms()
 
     def initialized(self) -> None:
         """Its process has answered `/init`."""
         assert self._began is not None
-        self._init_ms = _now_ms() - self._began
+        self._init_ms = now_ms() - self._began
 
     def answer(self, outcome: Outcome, logs: tuple[str, ...]) -> Answer:
         """It has ended just now."""
-        end = _now_ms()
+        end = now_ms()
         start = end if self._began is None else self._began
         return Answer(
             start_ms=start,
             end_ms=end,
-            wait_ms=start - self._asked,
             init_ms=self._init_ms,
             status=outcome.status,
             result=outcome.result,
@@ -282,10 +287,6 @@ class _Timing:
 async def _before(call: Call, awaited: Awaitable[object], otherwise: str) -> None:
     """Wait until the call's deadline; raises NotStartedError."""
     try:
-        await asyncio.wait_for(awaited, call.deadline_ms / 1000 - time.time())
+        await asyncio.wait_for(awaited, (call.deadline_ms - now_ms()) / 1000)
     except asyncio.TimeoutError:
         raise NotStartedError(otherwise) from None
-
-
-def _now_ms() -> int:
-    return round(time.time() * 1000)

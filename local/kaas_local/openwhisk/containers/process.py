@@ -36,7 +36,7 @@ class Process:
     ) -> None:
         """`descriptor` is handed down under its number and closed here; `sink` takes what is written.
 
-        `memory_mb` limits the resident memory of all its processes together while `watch` is on; 0 is no limit.
+        `memory_mb` limits the resident memory of all its processes together; 0 is no limit.
         """
         with contextlib.ExitStack() as theirs, contextlib.ExitStack() as ours:
             theirs.callback(os.close, descriptor)
@@ -67,10 +67,10 @@ class Process:
         """Whether it has ended by itself."""
         return self._warden.poll() is not None
 
-    def watch(self, on: bool) -> None:
-        """Heed the memory limit, or not: what is idle costs nothing."""
+    def pause(self, on: bool) -> None:
+        """Let all its processes soon stand still, or go on: what is idle costs nothing, and takes nothing."""
         with contextlib.suppress(OSError):
-            self._control.send(b"+" if on else b"-")
+            self._control.send(b"-" if on else b"+")
 
     async def end(self) -> bool:
         """Kill whatever is left; returns whether the memory limit had ended it before."""

@@ -19,6 +19,7 @@ class Room:
         self._free = places
         self._make_room = make_room
         self._waiting: deque[asyncio.Future[None]] = deque()
+        self._why_closed: str | None = None
 
     @property
     def waiting(self) -> int:
@@ -27,6 +28,8 @@ class Room:
 
     async def take(self) -> None:
         """Wait for a place; raises NotStartedError once closed."""
+        if self._why_closed is not None:
+            raise NotStartedError(self._why_closed)
         if self._free > 0:
             self._free -= 1
             return
@@ -52,7 +55,8 @@ class Room:
         self._free += 1
 
     def close(self, why: str) -> None:
-        """Who waits gets NotStartedError."""
+        """Who waits, and who comes, gets NotStartedError."""
+        self._why_closed = why
         for place in self._waiting:
             if not place.done():
                 place.set_exception(NotStartedError(why))

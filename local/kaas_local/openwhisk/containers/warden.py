@@ -3,20 +3,22 @@
 A program of its own (`python -I -S warden.py CONTROL MEMORY COMMAND...`), because only a parent can do this: as a
 "child subreaper" it inherits what the command's processes leave behind, whatever sessions and groups they make.
 
-CONTROL is a descriptor: `+` and `-` turn the watch over the memory on and off, its end ends everything, so that nothing
-outlives the process at its other end. MEMORY is the limit in MiB of resident memory of all processes, 0 for none.
+CONTROL is a descriptor: after `-` all processes soon stand still, at `+` they go on, and its end ends everything, so
+that nothing outlives the process at its other end. MEMORY is the limit in MiB of resident memory of all processes, 0
+for none.
 """
 
 from __future__ import annotations
 
 import contextlib
 import ctypes
+import math
 import os
 import select
 import signal
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 #: Exit statuses.
 COMMAND_ENDED, OWNER_ENDED, MEMORY_EXHAUSTED = 0, 1, 2
@@ -26,6 +28,11 @@ _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
 #: A process can fill a gigabyte in some 300 ms; a look at one process takes 0.1 ms.
 _POLL_SECONDS = 0.05
 _KILL_PAUSE_SECONDS = 0.001
+
+#: As long as OpenWhisk waits before it pauses a container: a call that comes meanwhile waits for nothing.
+_GRACE_SECONDS = 0.05
+#: What waits for a disk or a child of vfork does not stop; what is to run again must not wait for it.
+_MOST_LOOKS = 20
 
 _libc = ctypes.CDLL(None)
 
@@ -80,19 +87,30 @@ def _let_go_of_all_but(*kept: int) -> None:
 
 
 def _watch(child: int, control: int, wake: int, memory_bytes: int) -> int:
-    watches_memory = False
+    is_running, stop_at = True, math.inf
     while True:
-        ready, _, _ = select.select([control, wake], [], [], _POLL_SECONDS if watches_memory else None)
+        looks = (is_running and memory_bytes > 0) or stop_at < math.inf
+        ready, _, _ = select.select([control, wake], [], [], _POLL_SECONDS if looks else None)
         if control in ready:
             message = os.read(control, 64)
             if not message:
                 return OWNER_ENDED
-            watches_memory = memory_bytes > 0 and message.endswith(b"+")
+            if message.endswith(b"-"):
+                stop_at = time.monotonic() + _GRACE_SECONDS
+            else:
+                stop_at = math.inf
+                if not is_running:
+                    # Also to what has not stopped: a stop may be on its way to it.
+                    _signal(_descendants(os.getpid()), signal.SIGCONT)
+                is_running = True
         if wake in ready:
             os.read(wake, 64)
             if _reap(child):
                 return COMMAND_ENDED
-        if watches_memory and _exceeds(memory_bytes):
+        if time.monotonic() >= stop_at:
+            _stop_all()
+            is_running, stop_at = False, math.inf
+        if memory_bytes > 0 and _exceeds(memory_bytes):
             return MEMORY_EXHAUSTED
 
 
@@ -103,6 +121,22 @@ def _reap(child: int) -> bool:
         while (pid := os.waitpid(-1, os.WNOHANG)[0]) != 0:
             seen |= pid == child
     return seen
+
+
+def _stop_all() -> None:
+    """Until a look finds nothing that runs: a process can be in the middle of a fork."""
+    for _ in range(_MOST_LOOKS):
+        running = [pid for pid in _descendants(os.getpid()) if not _stands_still(pid)]
+        if not running:
+            return
+        _signal(running, signal.SIGSTOP)
+        time.sleep(_KILL_PAUSE_SECONDS)
+
+
+def _signal(pids: Iterable[int], number: signal.Signals) -> None:
+    for pid in pids:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.kill(pid, number)
 
 
 def _end_all() -> None:
@@ -137,6 +171,11 @@ def _descendants(pid: int) -> Iterator[int]:
             for child in map(int, _read(f"/proc/{pid}/task/{task}/children").split()):
                 yield child
                 yield from _descendants(child)
+
+
+def _stands_still(pid: int) -> bool:
+    """Whether it is stopped, or has ended."""
+    return _read(f"/proc/{pid}/stat").rpartition(b")")[2].split()[:1] in ([b"T"], [b"t"], [b"Z"], [b"X"], [])
 
 
 def _resident(pid: int) -> int:

@@ -8,17 +8,21 @@ const path = require('node:path');
 const {pathToFileURL} = require('node:url');
 const vm = require('node:vm');
 
-const HEADER_BYTES = 12;
+const NAME_AT = 4;
+const LENGTH_AT = 12;
+const HEADER_BYTES = 20;
 
 const channel = new net.Socket({fd: Number(process.argv[2]), readable: true, writable: true});
 process.argv.splice(1);
 let handler;
+let name; // Of the request that is being answered.
 
 function send(status, text) {
     const body = Buffer.from(text);
     const header = Buffer.alloc(HEADER_BYTES);
     header.writeUInt32BE(status, 0);
-    header.writeBigUInt64BE(BigInt(body.length), 4);
+    name.copy(header, NAME_AT);
+    header.writeBigUInt64BE(BigInt(body.length), LENGTH_AT);
     channel.write(Buffer.concat([header, body]));
 }
 
@@ -103,13 +107,14 @@ channel.on('data', (data) => {
     }
     const frame = Buffer.concat(chunks);
     chunks = [frame];
-    wanted = HEADER_BYTES + Number(frame.readBigUInt64BE(4));
+    wanted = HEADER_BYTES + Number(frame.readBigUInt64BE(LENGTH_AT));
     if (size < wanted) {
         return;
     }
     chunks = []; // Nothing follows a request before its reply.
     size = 0;
     wanted = HEADER_BYTES;
+    name = frame.subarray(NAME_AT, LENGTH_AT);
     answers[frame.readUInt32BE(0)](JSON.parse(frame.subarray(HEADER_BYTES)));
 });
 channel.on('end', () => process.exit(0));

@@ -13,7 +13,7 @@ from pathlib import Path
 from socket import socket
 from typing import Any, BinaryIO
 
-_HEADER = struct.Struct(">IQ")
+_HEADER = struct.Struct(">IQQ")
 
 _NO_BINARY = "The action failed to generate or locate a binary. See logs for details."
 _NO_RESULT = "The action did not return a dictionary or array."
@@ -33,34 +33,35 @@ def _main() -> None:
     sys.argv[1:] = []
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(line_buffering=True)  # type: ignore[union-attr]
-    value = _receive(requests)["value"]
+    name, request = _receive(requests)
+    value = request["value"]
     os.environ.update(value["env"])
     try:
         function = _load(value.get("code"), value["main"])
     except _RefusedError:
-        _send(channel, 502, json.dumps({"error": _NO_BINARY}))
+        _send(channel, name, 502, json.dumps({"error": _NO_BINARY}))
         return
-    _send(channel, 200, json.dumps({"ok": True}))
+    _send(channel, name, 200, json.dumps({"ok": True}))
     while True:
-        request = _receive(requests)
+        name, request = _receive(requests)
         payload = request.pop("value")
         os.environ.update({f"__OW_{key.upper()}": text for key, text in request.items()})
-        _send(channel, *_call(function, payload))
+        _send(channel, name, *_call(function, payload))
 
 
-def _receive(requests: BinaryIO) -> dict[str, Any]:
+def _receive(requests: BinaryIO) -> tuple[int, dict[str, Any]]:
     header = requests.read(_HEADER.size)
     if len(header) < _HEADER.size:
         sys.exit(0)
-    body: dict[str, Any] = json.loads(requests.read(_HEADER.unpack(header)[1]))
-    return body
+    _, name, length = _HEADER.unpack(header)
+    return name, json.loads(requests.read(length))
 
 
-def _send(channel: socket, status: int, text: str) -> None:
+def _send(channel: socket, name: int, status: int, text: str) -> None:
     for stream in (sys.stdout, sys.stderr):
         stream.flush()
-    body = text.encode(errors="replace")
-    channel.sendall(_HEADER.pack(status, len(body)) + body)
+    body = text.encode()
+    channel.sendall(_HEADER.pack(status, name, len(body)) + body)
 
 
 def _load(code: str | None, main: str) -> Any:

@@ -31,6 +31,10 @@ final case class KaasError(code: String,
     JsObject("error" -> JsObject(fields: _*))
   }
 
+  /** The same, of the activation that a body of `/run` names: a sequence passes on the error and not the name. */
+  def of(body: JsObject): KaasError =
+    copy(activation = activation.orElse(body.fields.get("activation_id").collect { case JsString(id) => id }))
+
   /** One line for a log. */
   def line: String = where.fold("")(place => s"$place: ") + message + hint.fold("")(advice => s" ($advice)")
 

@@ -63,7 +63,7 @@ final class KernelAction(kernels: Kernels) {
         LogLine.now("stdout", summary.compactPrint) ++
         outcome.failure.toSeq.flatMap(failure => KernelAction.errorLines(failure.line))
       outcome.failure match {
-        case Some(failure) => Answer(failure.runStatus, failure.toJson, logs)
+        case Some(failure) => Answer(failure.runStatus, failure.of(body).toJson, logs)
         case None          => Answer(200, outcome.invocation.flatMap(_.result).getOrElse(JsObject.empty), logs)
       }
     }.recover { case refusal: Refusal => KernelAction.refuse(refusal) }

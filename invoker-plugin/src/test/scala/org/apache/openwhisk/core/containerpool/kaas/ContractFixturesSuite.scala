@@ -67,6 +67,9 @@ class ContractFixturesSuite extends PluginSuite {
       })
       checkAnswer(fixture("answer").asJsObject.fields, answer)
       val isFailed = answer.body.fields.contains("error")
+      if (isFailed) {
+        assert(answer.body.fields("error").asJsObject.fields("activation") == body.fields("activation_id"))
+      }
       def lines(stream: String): Seq[String] = answer.logs.filter(_.stream == stream).map(_.text)
       // After the pool's lines: the summary; and the error, if there is one.
       assert(lines("stdout").init == fixture.get("stdout").toSeq.flatMap(items).map(string))

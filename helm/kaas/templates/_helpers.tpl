@@ -1,0 +1,100 @@
+{{/* The release's name, with the chart's unless it has it: what every object's name begins with. */}}
+{{- define "kaas.fullname" -}}
+{{- if contains .Chart.Name .Release.Name -}}
+{{- .Release.Name | trunc 40 | trimSuffix "-" -}}
+{{- else -}}
+{{- printf "%s-%s" .Release.Name .Chart.Name | trunc 40 | trimSuffix "-" -}}
+{{- end -}}
+{{- end -}}
+
+{{/* What selects pods; (dict "root" $ "component" "pool"). */}}
+{{- define "kaas.selector" -}}
+app.kubernetes.io/name: {{ .root.Chart.Name }}
+app.kubernetes.io/instance: {{ .root.Release.Name }}
+{{- with .component }}
+app.kubernetes.io/component: {{ . }}
+{{- end }}
+{{- end -}}
+
+{{- define "kaas.labels" -}}
+helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version }}
+{{ include "kaas.selector" . }}
+app.kubernetes.io/version: {{ .root.Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ .root.Release.Service }}
+{{- end -}}
+
+{{/* Of all the release's pods but Knative's: a user that is not root, and the group by which it reads its secrets. */}}
+{{- define "kaas.podSecurity" -}}
+runAsNonRoot: true
+runAsUser: 65532
+runAsGroup: 65532
+fsGroup: 65532
+fsGroupChangePolicy: OnRootMismatch
+seccompProfile: {type: RuntimeDefault}
+{{- end -}}
+
+{{/* (dict "readOnly" true) */}}
+{{- define "kaas.containerSecurity" -}}
+allowPrivilegeEscalation: false
+readOnlyRootFilesystem: {{ .readOnly }}
+capabilities: {drop: [ALL]}
+{{- end -}}
+
+{{- define "kaas.scheme" -}}
+{{ if .Values.tls.secret }}https{{ else }}http{{ end }}
+{{- end -}}
+
+{{- define "kaas.poolUrl" -}}
+{{ include "kaas.scheme" . }}://{{ include "kaas.fullname" . }}.{{ .Release.Namespace }}.svc:7233
+{{- end -}}
+
+{{- define "kaas.tokensSecret" -}}
+{{ .Values.auth.tokensSecret | default (printf "%s-tokens" (include "kaas.fullname" .)) }}
+{{- end -}}
+
+{{- define "kaas.clientTokenSecret" -}}
+{{ .Values.auth.clientTokenSecret | default (printf "%s-client" (include "kaas.fullname" .)) }}
+{{- end -}}
+
+{{- define "kaas.metricsTokenSecret" -}}
+{{ .Values.auth.metricsTokenSecret | default (printf "%s-metrics" (include "kaas.fullname" .)) }}
+{{- end -}}
+
+{{- define "kaas.storesSecret" -}}
+{{ .Values.store.existingSecret | default (printf "%s-stores" (include "kaas.fullname" .)) }}
+{{- end -}}
+
+{{/* What a client of the pool needs besides its token: the address, and the authority if it is a private one. */}}
+{{- define "kaas.clientEnv" -}}
+- name: KAAS_POOL_URL
+  value: {{ include "kaas.poolUrl" . }}
+{{- if .Values.tls.secret }}
+- name: SSL_CERT_FILE
+  value: /etc/kaas/ca/ca.crt
+{{- end }}
+{{- end -}}
+
+{{- define "kaas.clientVolume" -}}
+{{- if .Values.tls.secret }}
+- name: ca
+  secret:
+    secretName: {{ .Values.tls.secret }}
+    # Not the key that lies beside it.
+    items: [{key: ca.crt, path: ca.crt}]
+{{- end }}
+{{- end -}}
+
+{{- define "kaas.clientMount" -}}
+{{- if .Values.tls.secret }}
+- {name: ca, mountPath: /etc/kaas/ca, readOnly: true}
+{{- end }}
+{{- end -}}
+
+{{/* A connection that says nothing: the mover takes it, and its end. */}}
+{{- define "kaas.moverProbe" -}}
+command:
+  - python3
+  - -ISc
+  - import socket, sys; socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET).connect(sys.argv[1])
+  - /run/kaas/mover/mover.sock
+{{- end -}}

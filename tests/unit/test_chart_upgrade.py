@@ -1,0 +1,138 @@
+"""An upgrade finds in the cluster what the first installation made: the chart's lookups, against a scripted API."""
+
+from __future__ import annotations
+
+import base64
+import json
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from helm_chart import CHART, FOR, NAMESPACE, Helm, Manifest, choose, find, flags, helm_binary
+
+_SECRETS = f"/api/v1/namespaces/{NAMESPACE}/secrets/"
+#: What is Helm's in a cluster, and whose.
+_OWNED = {"meta.helm.sh/release-name": "kaas", "meta.helm.sh/release-namespace": NAMESPACE}
+#: The kinds of the releases below.
+_KINDS = {
+    "v1": ["ConfigMap", "PersistentVolumeClaim", "Secret", "Service"],
+    "apps/v1": ["StatefulSet"],
+    "monitoring.coreos.com/v1": ["ServiceMonitor"],
+    "networking.k8s.io/v1": ["NetworkPolicy"],
+    "policy/v1": ["PodDisruptionBudget"],
+}
+
+
+def _discovery() -> dict[str, Any]:
+    """What an API server answers about itself."""
+    groups = []
+    found: dict[str, Any] = {"/version": {"major": "1", "minor": "37", "gitVersion": "v1.37.0"}}
+    found["/api"] = {"kind": "APIVersions", "versions": ["v1"]}
+    for version, kinds in _KINDS.items():
+        names = {kind: f"{kind.lower()}s".replace("ys", "ies") for kind in kinds}
+        resources = [
+            {"name": name, "singularName": kind.lower(), "namespaced": True, "kind": kind, "verbs": ["get"]}
+            for kind, name in names.items()
+        ]
+        group = f"/apis/{version}" if "/" in version else f"/api/{version}"
+        found[group] = {"kind": "APIResourceList", "groupVersion": version, "resources": resources}
+        if "/" in version:
+            one = {"groupVersion": version, "version": version.partition("/")[2]}
+            groups.append({"name": version.partition("/")[0], "versions": [one], "preferredVersion": one})
+    found["/apis"] = {"kind": "APIGroupList", "apiVersion": "v1", "groups": groups}
+    return found
+
+
+@contextmanager
+def cluster(directory: Path, secrets: list[Manifest]) -> Iterator[list[str]]:
+    """The API of a cluster that has these Secrets; gives arguments of helm."""
+    there = {
+        secret["metadata"]["name"]: {**secret, "metadata": {**secret["metadata"], "annotations": _OWNED}}
+        for secret in secrets
+    }
+    discovery = _discovery()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            path = self.path.partition("?")[0]
+            found = discovery.get(path) or there.get(path.removeprefix(_SECRETS))
+            missing = {"kind": "Status", "apiVersion": "v1", "status": "Failure", "reason": "NotFound", "code": 404}
+            data = json.dumps(found or missing).encode()
+            self.send_response(200 if found else 404)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(data)))
+            self.end_headers()
+            self.wfile.write(data)
+
+        def log_message(self, *_: object) -> None:
+            """Tests print their own."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+        thread.start()
+        address = f"http://127.0.0.1:{server.server_address[1]}"
+        kubeconfig = directory / "kubeconfig"
+        context = {"name": "test", "context": {"cluster": "test", "user": "test"}}
+        config = {"apiVersion": "v1", "kind": "Config", "current-context": "test", "contexts": [context]}
+        config |= {
+            "clusters": [{"name": "test", "cluster": {"server": address}}],
+            "users": [{"name": "test", "user": {}}],
+        }
+        kubeconfig.write_text(json.dumps(config))
+        try:
+            yield ["--dry-run=server", "--disable-openapi-validation", "--kubeconfig", str(kubeconfig)]
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+def secrets_of(manifests: list[Manifest]) -> dict[str, dict[str, bytes]]:
+    """The data of all Secrets."""
+    return {
+        one["metadata"]["name"]: {key: base64.b64decode(value) for key, value in one["data"].items()}
+        for one in manifests
+        if one["kind"] == "Secret"
+    }
+
+
+@pytest.fixture(scope="module")
+def helm(request: pytest.FixtureRequest) -> Helm:
+    return Helm(helm_binary(request.config.getoption("--slow")))
+
+
+def render(helm: Helm, settings: list[str], *words: str) -> list[Manifest]:
+    """What an installation with these settings would send."""
+    done = helm.run("template", "kaas", str(CHART), *FOR, "--namespace", NAMESPACE, *flags(tuple(settings)), *words)
+    assert done.returncode == 0, done.stderr
+    return [one for one in yaml.load_all(done.stdout, yaml.CSafeLoader) if one]
+
+
+def test_tokens_and_keys_are_made_once(helm: Helm, tmp_path: Path) -> None:
+    settings = choose("emulated", "bundled")
+    first = render(helm, settings)
+    assert secrets_of(first) != secrets_of(render(helm, settings)), "they are made at random"
+    with cluster(tmp_path, [one for one in first if one["kind"] == "Secret"]) as words:
+        assert secrets_of(render(helm, settings, *words)) == secrets_of(first)
+
+        # What is new gets a token, what there was keeps its own.
+        more = secrets_of(render(helm, [*settings, *choose("plugin", "extras")], *words))
+    assert more["kaas-client"] == secrets_of(first)["kaas-client"]
+    before, after = (json.loads(found["kaas-tokens"]["tokens.json"]) for found in (secrets_of(first), more))
+    assert [entry for entry in after if entry in before] == before
+    assert len(after) == len(before) + 2
+    assert find(first, "Secret", "kaas-stores")
+
+
+def test_another_tenant_gets_keys_of_its_own(helm: Helm, tmp_path: Path) -> None:
+    settings = choose("emulated", "bundled")
+    first = render(helm, settings)
+    with cluster(tmp_path, [one for one in first if one["kind"] == "Secret"]) as words:
+        renamed = secrets_of(render(helm, [*settings, "auth.tenant=alice"], *words))
+    tenants = [json.loads(found["kaas-stores"]["stores.json"])["tenants"] for found in (secrets_of(first), renamed)]
+    assert [list(one) for one in tenants] == [["guest"], ["alice"]]
+    assert tenants[0]["guest"]["secret_key"] != tenants[1]["alice"]["secret_key"]

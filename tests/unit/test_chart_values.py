@@ -1,0 +1,188 @@
+"""The chart's values: each documented, typos refused, contradictions refused with the reason; what it starts parses."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+import yaml
+from helm_chart import CHART, FOR, ROOT, Helm, choose, containers, helm_binary, leaves, pod_specs
+
+from kaas.bundle import Bundle
+from kaas_pool.mover.__main__ import parse_bytes
+from kaas_pool.supervisor import config as pool_config
+
+VALUES: dict[str, Any] = yaml.safe_load((CHART / "values.yaml").read_text())
+SCHEMA: dict[str, Any] = json.loads((CHART / "values.schema.json").read_text())
+#: Settings that are an object, and one setting.
+WHOLE = frozenset({"pool.resources", "mover.resources", "metrics.dashboard.labels"})
+
+
+@pytest.fixture(scope="module")
+def helm(request: pytest.FixtureRequest) -> Helm:
+    return Helm(helm_binary(request.config.getoption("--slow")))
+
+
+def test_the_readmes_table_is_the_values() -> None:
+    rows = re.findall(r"^\| `([\w.]+)` \| `(.*?)` \| (.*) \|$", (CHART / "README.md").read_text(), re.MULTILINE)
+    assert [(key, default) for key, default, _ in rows] == list(leaves(VALUES, WHOLE))
+    assert all(meaning.strip() for _, _, meaning in rows)
+
+
+def test_every_value_has_its_comment() -> None:
+    lines = (CHART / "values.yaml").read_text().splitlines()
+    for number, line in enumerate(lines):
+        match = re.match(r" *(\w+): ?(.*)$", line)
+        if match is not None and match[2] and not line.startswith("      effect"):
+            before = lines[number - 1].strip()
+            assert before.startswith("#") or match[1] in {"requests", "limits", "operator"}, line
+
+
+def test_the_defaults_and_the_examples_fit_the_schema() -> None:
+    jsonschema.Draft7Validator.check_schema(SCHEMA)
+    jsonschema.validate(VALUES, SCHEMA)
+    examples = yaml.safe_load((CHART / "values-knative.yaml").read_text())
+    jsonschema.validate({**VALUES, **examples}, SCHEMA)
+    for service in examples["knative"]["services"]:
+        if "manifest" in service:
+            assert Bundle.open(service["manifest"].encode()).manifest.name == service["name"]
+
+
+def test_the_schema_knows_every_value_and_nothing_else() -> None:
+    def known(schema: dict[str, Any], prefix: str = "") -> list[str]:
+        names = []
+        for key, part in schema.get("properties", {}).items():
+            path = f"{prefix}{key}"
+            names += known(part, f"{path}.") if "properties" in part else [path]
+        return names
+
+    objects = [SCHEMA]
+    for part in objects:
+        objects += [one for one in part.get("properties", {}).values() if "properties" in one]
+        assert part["additionalProperties"] is False
+    assert set(known(SCHEMA)) - {"global"} == {key for key, _ in leaves(VALUES, WHOLE)}
+
+
+TYPOS = {
+    "replicas=1": "replicas",
+    "pool.nodeselector.gpu=a": "nodeselector",
+    "pool.persistence.storageClass=fast": "storageClass",
+    "emulator.allowarbitraryHostCode=true": "allowarbitraryHostCode",
+    "openwhisk.plugin.image=a:1": "image",
+    "metrics.serviceMonitor.label.a=b": "label",
+    "device=gpu": "/device",
+    "devices=0": "/devices",
+    "replicaCount=0": "/replicaCount",
+    "engine=ray": "/engine",
+    "images.pool=kaas/pool": "/images/pool",
+    "images.pool=kaas/pool:latest": "/images/pool",
+    "mover.hostBytes=2GB": "/mover/hostBytes",
+    "pool.slots=many": "/pool/slots",
+    "tls.secret=Pool_TLS": "/tls/secret",
+    "openwhisk.controller=openwhisk.example": "/openwhisk/controller",
+    "test.outputs=out/test": "/test/outputs",
+    "knative.services[0].nam=a": "nam",
+    "knative.services[0].trigger.filter=a": "trigger",
+}
+
+
+@pytest.mark.parametrize(("setting", "place"), TYPOS.items(), ids=TYPOS)
+def test_a_typo_is_refused_with_its_place(helm: Helm, setting: str, place: str) -> None:
+    said = helm.refusal(*choose("gpu", "external"), setting)
+    assert "schema" in said
+    assert place in said
+
+
+GPU = choose("gpu", "external")
+TRIAL = choose("emulated", "bundled")
+SERVICE = "knative.services[0].name=a"
+
+CONTRADICTIONS: list[tuple[list[str], str, str]] = [
+    ([*GPU, "replicaCount=2"], "replicaCount is 2", "second release"),
+    (["device=emulated", *choose("bundled")], "native code", "emulator.allowArbitraryHostCode: true"),
+    ([*GPU, "emulator.allowArbitraryHostCode=true"], "never falls back", "leave the other out"),
+    ([*GPU, "gpu.resource=nvidia.com/mig-1g.10gb", "devices=2"], "sees one MIG instance", "one release per instance"),
+    ([*GPU, "tls.secret="], "no certificate", "tls.allowPlaintext"),
+    ([*GPU, *choose("bundled")], "two stores", "set one of them"),
+    (choose("gpu"), "no object store", "store.existingSecret"),
+    ([*TRIAL, "auth.tokensSecret=t"], "no token for `helm test`", "auth.clientTokenSecret"),
+    ([*TRIAL, "auth.clientTokenSecret=t"], "go with auth.tokensSecret", "makes all tokens itself"),
+    (
+        [*GPU, "auth.tokensSecret=t", "auth.clientTokenSecret=c", "metrics.serviceMonitor.enabled=true"],
+        "metrics.serviceMonitor needs a token",
+        "auth.metricsTokenSecret",
+    ),
+    ([*GPU, "openwhisk.enabled=true"], "whose an API key is", "openwhisk.plugin.enabled: true"),
+    ([*GPU, *choose("stock"), f"images.action=a/b@sha256:{'0' * 64}"], "by tag only", "give it one"),
+    ([*GPU, *choose("stock"), "images.action=action:1"], "wants a prefix", "prefix/name:tag"),
+    ([*GPU, "openwhisk.enabled=true", "openwhisk.plugin.enabled=true"], "invokerImage", "invoker-plugin/README.md"),
+    ([*GPU, "openwhisk.controller=https://a"], "openwhisk.enabled is false", "leave them out"),
+    ([*GPU, *choose("stock"), "openwhisk.controller=http://a"], "in plain text", "https://"),
+    ([*GPU, "knative.enabled=true"], "without knative.services", "values-knative.yaml"),
+    ([*GPU, SERVICE, "knative.services[0].action=/a"], "knative.enabled is false", "set it true"),
+    ([*GPU, *choose("knative"), "knative.services[1].name=saxpy"], "saxpy twice", "names of their own"),
+    ([*GPU, "knative.enabled=true", SERVICE], "either action", "or manifest"),
+    (
+        [*GPU, "knative.enabled=true", SERVICE, "knative.services[0].action=/a", "auth.tokensSecret=t"],
+        "has no token",
+        "tokenSecret",
+    ),
+]
+
+
+@pytest.mark.parametrize(("settings", "problem", "way_out"), CONTRADICTIONS, ids=lambda value: str(value)[-40:])
+def test_a_contradiction_is_refused_with_the_way_out(
+    helm: Helm, settings: list[str], problem: str, way_out: str
+) -> None:
+    said = helm.refusal(*settings)
+    assert problem in said
+    assert way_out in said
+
+
+def test_every_refusal_has_its_case() -> None:
+    refusals = (CHART / "templates" / "validate.yaml").read_text().count("fail ")
+    assert refusals == len(CONTRADICTIONS)
+
+
+def test_what_is_started_is_accepted_by_the_program(helm: Helm, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pool_config, "_DRIVER_NODES", ("/dev/null",))
+    for names in (
+        ["gpu", "external", "stock", "extras"],
+        ["emulated", "bundled", "plugin"],
+        ["gpu", "external", "own-tokens"],
+    ):
+        manifests = helm.template(*choose(*names), "pool.allowUnsandboxed=true")
+        (spec,) = [spec for place, spec in pod_specs(manifests) if place == "StatefulSet/kaas"]
+        pool, mover = (next(one for one in containers(spec) if one["name"] == name) for name in ("pool", "mover"))
+        assert pool["command"][1:] == ["-m", "kaas_pool"]
+        read = pool_config.parse_arguments(pool["args"])
+        assert f"--socket={read.mover_socket}" in mover["args"]
+        assert read.device == ("cuda" if "gpu" in names else "emulated")
+        assert (read.host, read.port) == ("0.0.0.0", 7233)
+        assert (read.certificate is not None) == ("gpu" in names)
+        assert read.allow_unsandboxed
+        assert dict(read.domains) == ({"alice": "lab", "bob": "lab"} if "extras" in names else {})
+        assert read.controller == ("https://openwhisk.example" if "stock" in names else None)
+        mounts = [Path(mount["mountPath"]) for mount in pool["volumeMounts"]]
+        for path in (read.state, read.tokens, read.certificate, read.key, read.mover_socket):
+            assert path is None or any(path.is_relative_to(mount) for mount in mounts), path
+        (size,) = [word.partition("=")[2] for word in mover["args"] if word.startswith("--host-bytes")]
+        assert parse_bytes(size) == 2 << 30
+
+
+def test_the_pages_lines_of_helm_are_rendered(helm: Helm) -> None:
+    """Every `helm install` that the documentation prints, with the settings it prints."""
+    seen = 0
+    for page in [CHART / "README.md", *sorted((ROOT / "docs" / "deploy").glob("*.md"))]:
+        text = page.read_text().replace("\\\n", " ")
+        for line in re.findall(r"^\s*helm (?:install|upgrade --install) \S+ helm/kaas (.*)$", text, re.MULTILINE):
+            words = [word.strip("'\"") for word in re.findall(r"'[^']*'|\"[^\"]*\"|\S+", line)]
+            words = [str(ROOT / word) if word.startswith("helm/kaas/") else word for word in words]
+            done = helm.run("template", "kaas", str(CHART), *FOR, *words)
+            assert done.returncode == 0, f"{page}: {line}\n{done.stderr}"
+            seen += 1
+    assert seen >= 4
