@@ -15,6 +15,9 @@ from kaas_proxy.server import ProxyServer
 #: Threads beside those that calls may take: for probes, and for refusals.
 _SPARE_THREADS = 16
 
+#: Longer than Knative's proxy keeps an idle connection (90 s): a call on one that is being closed here would be lost.
+_IDLE_SECONDS = 120
+
 
 def main() -> None:
     """Serve one action until SIGTERM."""
@@ -49,8 +52,13 @@ def _service(bind: str) -> ProxyServer:
     except KaasError as error:
         sys.exit(f"kaas-proxy: error: {error}")
     stop_seconds = settings.budget_ms / 1000 + 2 * GRACE_SECONDS
-    threads = MAX_CALLS + _SPARE_THREADS
-    return ProxyServer(bind, lambda: create_service_app(settings), threads=threads, stop_seconds=stop_seconds)
+    return ProxyServer(
+        bind,
+        lambda: create_service_app(settings),
+        threads=MAX_CALLS + _SPARE_THREADS,
+        stop_seconds=stop_seconds,
+        idle_seconds=_IDLE_SECONDS,
+    )
 
 
 if __name__ == "__main__":

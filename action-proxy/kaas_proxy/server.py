@@ -16,6 +16,8 @@ _THREADS = 64
 #: After SIGTERM a run in flight has so long to end.
 _STOP_SECONDS = 30
 
+_IDLE_SECONDS = 2
+
 
 class ProxyServer(BaseApplication):  # type: ignore[misc]
     """Serves until SIGTERM; if its worker dies, so does the server."""
@@ -27,12 +29,17 @@ class ProxyServer(BaseApplication):  # type: ignore[misc]
         *,
         threads: int = _THREADS,
         stop_seconds: float = _STOP_SECONDS,
+        idle_seconds: int = _IDLE_SECONDS,
     ) -> None:
-        """`bind` is `host:port` or `fd://N`, a listening socket that was handed down; `make_app` runs in the worker."""
+        """`bind` is `host:port` or `fd://N`, a listening socket that was handed down; `make_app` runs in the worker.
+
+        A connection without a request is closed after `idle_seconds`.
+        """
         self._bind = bind
         self._make_app = make_app
         self._threads = threads
         self._stop_seconds = stop_seconds
+        self._idle_seconds = idle_seconds
         super().__init__()
 
     def load_config(self) -> None:
@@ -44,6 +51,7 @@ class ProxyServer(BaseApplication):  # type: ignore[misc]
             "threads": self._threads,
             "timeout": 0,
             "graceful_timeout": round(self._stop_seconds),
+            "keepalive": self._idle_seconds,
             # The two streams are the action's log: gunicorn speaks there only when something is wrong with it.
             "loglevel": "error",
             "control_socket_disable": True,

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
+import select
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -286,6 +288,18 @@ def test_what_the_pool_has_to_say_is_in_the_log(service: KnativeService, pool: S
     told = json.loads(summary)["kaas"]
     assert told["event"] == {"id": "e", "source": "/tests", "type": "dev.kaas.invoke", "traceparent": "00-1"}
     assert told["stats"] == {"device": "0"}
+
+
+def test_an_idle_connection_is_the_clients_to_close(service: KnativeService) -> None:
+    """What is sent on a connection while the server closes it is lost, and a POST is not sent again by itself."""
+    connection = http.client.HTTPConnection("127.0.0.1", service.port, timeout=30)
+    with contextlib.closing(connection):
+        connection.request("POST", "/", b"{}", {"Content-Type": "application/json"})
+        assert connection.getresponse().read()
+        # gunicorn closes after 2 s unless it is told otherwise.
+        assert select.select([connection.sock], [], [], 4) == ([], [], [])
+        connection.request("POST", "/", b"{}", {"Content-Type": "application/json"})
+        assert connection.getresponse().status == 200
 
 
 def test_sigterm_lets_what_runs_end(pool: ScriptedPool, action: Path, tmp_path: Path) -> None:

@@ -155,3 +155,31 @@ def test_broken_events(headers: dict[str, str], body: bytes, message: str) -> No
 def test_data_that_are_no_json_are_the_callers_fault(headers: dict[str, str], body: bytes) -> None:
     error = refusal(headers, body)
     assert (error.code, error.where) == ("argument_invalid", "datacontenttype")
+
+
+#: Names and values that come near to events.
+_NAMES = st.sampled_from([*BINARY, "ce-subject", "ce-time", "ce-traceparent", "ce-", "ce-a b", "traceparent", "x"])
+_VALUES = st.one_of(
+    st.sampled_from(["1.0", "/s", "application/json", "application/cloudevents+json", "application/cloudevents-batch"]),
+    st.text(st.characters(max_codepoint=255)),
+)
+_JSON = st.recursive(st.none() | st.booleans() | st.integers() | st.text(), lambda inner: st.lists(inner, max_size=3))
+_BODIES = st.one_of(
+    st.binary(),
+    st.dictionaries(st.sampled_from([*ENVELOPE, "subject", "data", "data_base64", "datacontenttype"]), _JSON).map(
+        lambda fields: json.dumps({**ENVELOPE, **fields}).encode()
+    ),
+)
+
+
+@given(headers=st.dictionaries(_NAMES, _VALUES), body=_BODIES)
+def test_whatever_comes_is_an_event_or_refused_or_none(headers: dict[str, str], body: bytes) -> None:
+    try:
+        found = read(headers, body)
+    except CallerError as error:
+        assert error.code in ("event_invalid", "argument_invalid")
+        return
+    if found is not None:
+        answered, data = found.to_http()
+        assert all(value.isascii() and value.isprintable() for value in answered.values())
+        assert data
