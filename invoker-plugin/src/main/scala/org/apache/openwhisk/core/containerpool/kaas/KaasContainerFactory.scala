@@ -53,9 +53,9 @@ final class KaasContainerFactory(config: KaasConfig, makeDelegate: Option[() => 
     delegate.foreach(_.init())
   }
 
-  /** Called at the invoker's start, when there is nothing to clean up here, and at its end. */
+  /** The invoker's end: what runs at the pool is cancelled, and nothing is begun any more. */
   override def cleanup(): Unit = {
-    Try(Await.ready(kernels.pool.cancelAll(), KaasContainerFactory.CleanupTimeout))
+    Try(Await.ready(kernels.pool.close(), KaasContainerFactory.CleanupTimeout))
     delegate.foreach(_.cleanup())
   }
 

@@ -51,21 +51,26 @@ final class Kernels(config: KaasConfig) {
     gate.enter(Activation.patience(atFirst)).flatMap { _ =>
       val left = atFirst - (Deadline.now - started)
       val ended =
-        if (isGone()) Future.failed(Kernels.gone)
+        if (isGone()) Future.failed(PoolClient.gone)
         else if (left <= Duration.Zero) Future.failed(Kernels.spent(atFirst))
-        else send(tenant, bundle, activation, left)
+        else send(tenant, bundle, activation, left, isGone)
       ended.andThen { case _ => gate.leave() }
     }
   }
 
-  private def send(tenant: String, bundle: Bundle, activation: Activation, left: FiniteDuration): Future[Outcome] = {
+  private def send(tenant: String,
+                   bundle: Bundle,
+                   activation: Activation,
+                   left: FiniteDuration,
+                   isGone: () => Boolean): Future[Outcome] = {
     val started = Deadline.now
     val patience = Activation.patience(left)
     arguments(tenant, bundle, activation, patience).flatMap { arguments =>
       val spent = Deadline.now - started
       val budget = Activation.budget(left) - spent
       if (budget <= Duration.Zero) throw Kernels.spent(left)
-      pool.invoke(tenant, bundle, PoolCall(arguments, activation.id, budget), patience - spent).transform { ended =>
+      val call = PoolCall(arguments, activation.id, budget, isGone)
+      pool.invoke(tenant, bundle, call, patience - spent).transform { ended =>
         val outcome = ended.fold(
           { case error: KaasError => Outcome(Some(budget), None, Some(error)); case other => throw other },
           invocation => Outcome(Some(budget), Some(invocation), invocation.failure))
@@ -107,8 +112,6 @@ object Kernels {
 
   /** Keys of a call that are neither buffers nor parameters. */
   private val CallKeys = Set("ack", "freshness", "kaas", "outputs", "rename", "store")
-
-  private def gone = KaasError("cancelled", "the action's container was removed before the invocation began")
 
   private def spent(time: FiniteDuration) =
     KaasError(
