@@ -156,7 +156,7 @@ final class PoolClient(config: PoolConfig, workers: ExecutorService, timer: Sche
       attempt(end.timeLeft.max(1.milli)).recoverWith {
         case PoolHttp.Silent =>
           Future.failed(Unanswered(unreachable(s"${PoolHttp.Silent.getMessage} (${within.toMillis} ms)")))
-        case untrusted: PoolHttp.Untrusted => Future.failed(unreachable(untrusted.getMessage))
+        case last @ (_: PoolHttp.Untrusted | PoolHttp.Endless) => Future.failed(unreachable(last.getMessage))
         case failure: PoolHttp.Failure =>
           val isLost = failure == PoolHttp.Lost
           val lost = if (isLost) lostBefore + 1 else lostBefore

@@ -203,6 +203,14 @@ class KaasContainerSuite extends PluginSuite {
     } finally hold.countDown()
   }
 
+  test("an answer that is longer than any of a pool is not asked for again") {
+    pool.script = _ => Answered(200, " " * (PoolHttp.MostBytes + 1))
+    val ended = await(run(usual))
+    assert((code(ended), errorOf(ended._2)) == ((2, "pool_unreachable")))
+    assert(ended._2.result.get.compactPrint.contains("16 MiB"))
+    assert(pool.methods == Seq("POST"))
+  }
+
   test("what the pool goes on with after the wait is cancelled") {
     pool.script = request => Answered(202, s"""{"id": ${request.json.fields("id")}, "state": "running"}""")
     val ended = await(run(usual, activation = "late"))
