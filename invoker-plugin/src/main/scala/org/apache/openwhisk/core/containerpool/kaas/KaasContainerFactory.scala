@@ -53,7 +53,7 @@ final class KaasContainerFactory(config: KaasConfig, makeDelegate: Option[() => 
     delegate.foreach(_.init())
   }
 
-  /** The invoker's end: what runs at the pool is cancelled, and nothing is begun any more. */
+  /** OpenWhisk calls this at its end alone: what runs at the pool is cancelled, and nothing is begun any more. */
   override def cleanup(): Unit = {
     Try(Await.ready(kernels.pool.close(), KaasContainerFactory.CleanupTimeout))
     delegate.foreach(_.cleanup())

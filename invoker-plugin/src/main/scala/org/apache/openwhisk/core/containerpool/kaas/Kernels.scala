@@ -1,7 +1,7 @@
 package org.apache.openwhisk.core.containerpool.kaas
 
 import java.nio.charset.StandardCharsets.UTF_8
-import java.util.concurrent.{ExecutorService, Executors, ScheduledThreadPoolExecutor, ThreadFactory}
+import java.util.concurrent.{LinkedBlockingQueue, ScheduledThreadPoolExecutor, ThreadFactory, ThreadPoolExecutor, TimeUnit}
 
 import scala.concurrent.duration._
 import scala.concurrent.{ExecutionContext, Future}
@@ -11,8 +11,15 @@ import spray.json._
 
 /** What all kernel actions of an invoker share: the pool, the back-pressure before it, and threads of their own. */
 final class Kernels(config: KaasConfig) {
-  private val threads: ExecutorService = Executors.newFixedThreadPool(Kernels.Threads, Kernels.daemons("kaas-worker"))
-  private val timer = new ScheduledThreadPoolExecutor(1, Kernels.daemons("kaas-timer"))
+  private val threads = Kernels.ending(
+    new ThreadPoolExecutor(
+      Kernels.Threads,
+      Kernels.Threads,
+      0,
+      TimeUnit.SECONDS,
+      new LinkedBlockingQueue[Runnable],
+      Kernels.daemons("kaas-worker")))
+  private val timer = Kernels.ending(new ScheduledThreadPoolExecutor(1, Kernels.daemons("kaas-timer")))
   timer.setRemoveOnCancelPolicy(true)
   private[kaas] val gate = new Gate(config.backPressure, timer)
 
@@ -105,6 +112,7 @@ object Kernels {
 
   /** None of them ever blocks; several bodies of 48 MB may be read at a time. */
   private val Threads = 4
+  private val IdleSeconds = 5L
 
   /** The pool's bound on a request, and what stands in it beside the arguments. */
   private val MaxRequestBytes = 1 << 20
@@ -118,6 +126,16 @@ object Kernels {
       "budget_exceeded",
       s"the ${time.toMillis} ms that were left were spent before the invocation began",
       hint = Some("give the action more time (`-t`)"))
+
+  /**
+   * Threads that end when they have had nothing to do for a while, so that none outlives the factory's `cleanup`, and
+   * what is under way then is still answered.
+   */
+  private def ending[A <: ThreadPoolExecutor](threads: A): A = {
+    threads.setKeepAliveTime(IdleSeconds, TimeUnit.SECONDS)
+    threads.allowCoreThreadTimeOut(true)
+    threads
+  }
 
   private def daemons(name: String): ThreadFactory = task => {
     val thread = new Thread(task, name)

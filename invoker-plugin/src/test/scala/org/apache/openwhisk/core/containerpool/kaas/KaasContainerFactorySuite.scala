@@ -1,5 +1,8 @@
 package org.apache.openwhisk.core.containerpool.kaas
 
+import java.util.concurrent.CountDownLatch
+
+import scala.collection.JavaConverters._
 import scala.concurrent.{ExecutionContext, Future}
 
 import org.apache.openwhisk.common.{Logging, TransactionId}
@@ -61,6 +64,28 @@ class KaasContainerFactorySuite extends PluginSuite {
     assert(Recorder.made == before + 1)
     assert((Recorder.last.inits, Recorder.last.cleanups) == ((1, 1)))
   }
+
+  test("after cleanup what runs is still answered, nothing begins, and the threads end") {
+    val pool = new ScriptedPool
+    val before = pluginThreads
+    val invoker = factory(settings(pool.url))
+    val container = create(invoker)
+    await(initialize(container))
+    val (started, hold) = (new CountDownLatch(1), new CountDownLatch(1))
+    pool.script = request => { started.countDown(); hold.await(); ScriptedPool.goWell(request) }
+    val ended = run(container)
+    started.await()
+    assert((pluginThreads -- before).nonEmpty)
+    invoker.cleanup()
+    hold.countDown()
+    assert(code(await(ended)) == 0)
+    eventually((pluginThreads -- before).isEmpty)
+    assert(errorOf(await(run(container, activation = "late"))._2) == "cancelled")
+    pool.close()
+  }
+
+  private def pluginThreads: Set[Thread] =
+    Thread.getAllStackTraces.keySet.asScala.filter(_.getName.startsWith("kaas-")).toSet
 
   test("without a delegate other kinds are refused, and start and end are nothing") {
     val invoker = factory(settings("http://127.0.0.1:9"))
