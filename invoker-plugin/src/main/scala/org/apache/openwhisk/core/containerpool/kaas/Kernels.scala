@@ -1,7 +1,8 @@
 package org.apache.openwhisk.core.containerpool.kaas
 
 import java.nio.charset.StandardCharsets.UTF_8
-import java.util.concurrent.{LinkedBlockingQueue, ScheduledThreadPoolExecutor, ThreadFactory, ThreadPoolExecutor, TimeUnit}
+import java.util.concurrent.{LinkedBlockingQueue, ScheduledThreadPoolExecutor, ThreadFactory}
+import java.util.concurrent.{ThreadPoolExecutor, TimeUnit}
 
 import scala.concurrent.duration._
 import scala.concurrent.{ExecutionContext, Future}
@@ -9,8 +10,11 @@ import scala.concurrent.{ExecutionContext, Future}
 import org.apache.openwhisk.core.containerpool.ContainerAddress
 import spray.json._
 
-/** What all kernel actions of an invoker share: the pool, the back-pressure before it, and threads of their own. */
-final class Kernels(config: KaasConfig) {
+/**
+ * What all kernel actions of an invoker share: the pool, the back-pressure before it, and threads of their own.
+ * `userMemory` is the invoker's, in bytes.
+ */
+final class Kernels(config: KaasConfig, userMemory: Long) {
   private val threads = Kernels.ending(
     new ThreadPoolExecutor(
       Kernels.Threads,
@@ -21,6 +25,10 @@ final class Kernels(config: KaasConfig) {
       Kernels.daemons("kaas-worker")))
   private val timer = Kernels.ending(new ScheduledThreadPoolExecutor(1, Kernels.daemons("kaas-timer")))
   timer.setRemoveOnCancelPolicy(true)
+
+  /** Without other actions all memory is that of kernel actions. */
+  val memory = new MemoryShare(
+    if (config.delegate.isEmpty) userMemory else (userMemory * config.backPressure.memoryShare).toLong)
   private[kaas] val gate = new Gate(config.backPressure, timer)
 
   /** Where bodies are read and written. */
@@ -37,21 +45,40 @@ final class Kernels(config: KaasConfig) {
   /**
    * Let the pool say what is wrong with a bundle, while its author looks at `/init`.
    *
-   * Fails for a broken bundle alone: a pool that is down, busy or slow is not the author's mistake, and the first `/run`
-   * uploads it anyway.
+   * Fails for a broken bundle alone: a pool that is down, busy or slow, or memory that is spent, is not the author's
+   * mistake, and the first `/run` uploads it anyway.
    */
-  def check(bundle: Bundle, timeout: FiniteDuration): Future[Unit] = {
+  def check(bundle: Bundle, timeout: FiniteDuration, container: MemoryShare#Container): Future[Unit] = {
     val wait = config.initWait.min(Activation.patience(timeout))
-    bundle.tenant.filter(_ => wait > Duration.Zero).fold(Future.unit) { tenant =>
-      pool.ensure(tenant, bundle, wait, patient = false).map(_ => ()).recover {
-        case error: KaasError if error.isAuthors => throw error
-        case _                                   => ()
-      }
+    bundle.tenant.filter(_ => wait > Duration.Zero && container.enter()).fold(Future.unit) { tenant =>
+      pool
+        .ensure(tenant, bundle, wait, patient = false)
+        .map(_ => ())
+        .recover {
+          case error: KaasError if error.isAuthors => throw error
+          case _                                   => ()
+        }
+        .andThen { case _ => container.leave() }
     }
   }
 
-  /** Run it, within the time that its activation has left. `isGone` tells whether its container was destroyed. */
-  def run(bundle: Bundle, activation: Activation, timeout: FiniteDuration, isGone: () => Boolean): Future[Outcome] = {
+  /**
+   * Run it, within the time that its activation has left. `isGone` tells whether its container was destroyed. Fails with
+   * `pool_busy` for who finds no memory, or no place in time.
+   */
+  def run(bundle: Bundle,
+          activation: Activation,
+          timeout: FiniteDuration,
+          container: MemoryShare#Container,
+          isGone: () => Boolean): Future[Outcome] =
+    if (container.enter())
+      admit(bundle, activation, timeout, isGone).andThen { case _ => container.leave() }
+    else Future.failed(spentMemory)
+
+  private def admit(bundle: Bundle,
+                    activation: Activation,
+                    timeout: FiniteDuration,
+                    isGone: () => Boolean): Future[Outcome] = {
     val started = Deadline.now
     val atFirst = activation.timeLeft(timeout, System.currentTimeMillis)
     val tenant = activation.tenant
@@ -103,6 +130,13 @@ final class Kernels(config: KaasConfig) {
         if (fits(all)) all else all.filterKeys(name => names(name) || Kernels.CallKeys(name))
       }
   }
+
+  private def spentMemory =
+    KaasError(
+      "pool_busy",
+      s"the ${memory.most >> 20} MB of this invoker's memory that kernel activations may hold are taken",
+      hint = Some("invoke again later; actions with a smaller memory limit (`-m`) leave room for more"),
+      retryAfterMs = Some(config.backPressure.patience.toMillis.max(1)))
 
   private def fits(arguments: Map[String, JsValue]): Boolean =
     JsObject(arguments).compactPrint.getBytes(UTF_8).length + Kernels.FrameBytes <= Kernels.MaxRequestBytes

@@ -103,6 +103,19 @@ class KaasContainerFactorySuite extends PluginSuite {
     assert(create(invoker).isInstanceOf[CpuContainer])
   }
 
+  test("at the start the invoker's log has what memory is left to whom") {
+    def logged(userMemory: Long, share: Double): String = {
+      val before = logging.lines.size
+      val more = delegated + ("kaas.back-pressure.memory-share" -> share)
+      factory(settings("http://127.0.0.1:9", more.toSeq: _*), megabytes(userMemory)).init()
+      logging.lines.drop(before).mkString
+    }
+    val usual = logged(2048, 0.5)
+    assert(usual.contains("1024 MB of the 2048 MB") && !usual.contains("memory-share"))
+    assert(logged(2048, 1).contains("CPU actions wait for kernel actions (kaas.back-pressure.memory-share)"))
+    assert(logged(256, 0.5).contains("runs alone"))
+  }
+
   test("a delegate that does not exist stops the invoker's start") {
     val invoker = factory(settings("http://127.0.0.1:9", "kaas.delegate" -> "no.such.Provider"))
     intercept[ClassNotFoundException](invoker.init())
