@@ -15,9 +15,6 @@ from kaas_proxy.server import ProxyServer
 #: Threads beside those that calls may take: for probes, and for refusals.
 _SPARE_THREADS = 16
 
-#: Longer than Knative's proxy keeps an idle connection (90 s): a call on one that is being closed here would be lost.
-_IDLE_SECONDS = 120
-
 
 def main() -> None:
     """Serve one action until SIGTERM."""
@@ -57,7 +54,6 @@ def _service(bind: str) -> ProxyServer:
         lambda: create_service_app(settings),
         threads=MAX_CALLS + _SPARE_THREADS,
         stop_seconds=stop_seconds,
-        idle_seconds=_IDLE_SECONDS,
     )
 
 

@@ -16,7 +16,8 @@ _THREADS = 64
 #: After SIGTERM a run in flight has so long to end.
 _STOP_SECONDS = 30
 
-_IDLE_SECONDS = 2
+#: Longer than Knative's proxy keeps an idle connection (90 s): a call on one that is being closed here would be lost.
+_IDLE_SECONDS = 120
 
 
 class ProxyServer(BaseApplication):  # type: ignore[misc]
@@ -29,17 +30,12 @@ class ProxyServer(BaseApplication):  # type: ignore[misc]
         *,
         threads: int = _THREADS,
         stop_seconds: float = _STOP_SECONDS,
-        idle_seconds: int = _IDLE_SECONDS,
     ) -> None:
-        """`bind` is `host:port` or `fd://N`, a listening socket that was handed down; `make_app` runs in the worker.
-
-        A connection without a request is closed after `idle_seconds`.
-        """
+        """`bind` is `host:port` or `fd://N`, a listening socket that was handed down; `make_app` runs in the worker."""
         self._bind = bind
         self._make_app = make_app
         self._threads = threads
         self._stop_seconds = stop_seconds
-        self._idle_seconds = idle_seconds
         super().__init__()
 
     def load_config(self) -> None:
@@ -51,7 +47,7 @@ class ProxyServer(BaseApplication):  # type: ignore[misc]
             "threads": self._threads,
             "timeout": 0,
             "graceful_timeout": round(self._stop_seconds),
-            "keepalive": self._idle_seconds,
+            "keepalive": _IDLE_SECONDS,
             # The two streams are the action's log: gunicorn speaks there only when something is wrong with it.
             "loglevel": "error",
             "control_socket_disable": True,

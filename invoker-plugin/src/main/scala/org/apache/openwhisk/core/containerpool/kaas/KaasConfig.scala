@@ -19,8 +19,8 @@ final case class KaasConfig(kind: String,
 /** Where the pool is and how to speak to it. */
 final case class PoolConfig(url: Option[URI], tokenFile: Path, caFile: Option[Path], reconnect: FiniteDuration)
 
-/** How many kernel activations may hold the invoker's memory, and for how long. */
-final case class BackPressureConfig(running: Int, waiting: Int, patience: FiniteDuration)
+/** How much of the invoker's memory kernel activations may hold, how many may be at the pool or wait, and how long. */
+final case class BackPressureConfig(memoryShare: Double, running: Int, waiting: Int, patience: FiniteDuration)
 
 object KaasConfig {
 
@@ -41,6 +41,7 @@ object KaasConfig {
         reader.duration("kaas.pool.reconnect")),
       reader.duration("kaas.init-wait"),
       BackPressureConfig(
+        reader.share("kaas.back-pressure.memory-share"),
         reader.count("kaas.back-pressure.running", 1),
         reader.count("kaas.back-pressure.waiting", 0),
         reader.duration("kaas.back-pressure.wait")))
@@ -66,6 +67,9 @@ object KaasConfig {
 
     def count(key: String, least: Int): Int =
       checked(key, config.getInt(key))(_ >= least, s"has to be at least $least")
+
+    def share(key: String): Double =
+      checked(key, config.getDouble(key))(value => value > 0 && value <= 1, "has to be over 0 and at most 1")
 
     def duration(key: String): FiniteDuration =
       FiniteDuration(checked(key, config.getDuration(key).toMillis)(_ >= 0, "may not be negative"), MILLISECONDS)

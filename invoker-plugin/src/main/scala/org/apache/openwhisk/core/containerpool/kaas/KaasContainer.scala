@@ -19,8 +19,9 @@ import spray.json.JsObject
  * It never answers 503, which OpenWhisk would take for a container that dies. What is made of the answers, `Container`
  * does for all.
  */
-final class KaasContainer(name: String, private[kaas] val kernels: Kernels)(override implicit protected val as: ActorSystem,
-                                                          override protected implicit val logging: Logging)
+final class KaasContainer(name: String, memory: ByteSize, private[kaas] val kernels: Kernels)(
+  override implicit protected val as: ActorSystem,
+  override protected implicit val logging: Logging)
     extends Container {
   override protected val id: ContainerId = ContainerId(name)
 
@@ -29,7 +30,7 @@ final class KaasContainer(name: String, private[kaas] val kernels: Kernels)(over
 
   override protected implicit val ec: ExecutionContext = as.dispatcher
 
-  private val action = new KernelAction(kernels)
+  private val action = new KernelAction(kernels, memory.toBytes)
   private val activationLogs = new ActivationLogs
 
   override def suspend()(implicit transid: TransactionId): Future[Unit] = Future.unit

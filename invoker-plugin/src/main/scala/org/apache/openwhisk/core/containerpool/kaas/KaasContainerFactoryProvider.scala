@@ -20,7 +20,7 @@ object KaasContainerFactoryProvider extends ContainerFactoryProvider {
         .get[ContainerFactoryProvider](manifest[ContainerFactoryProvider], new Named(name))
         .instance(actorSystem, logging, config, instance, parameters)
     }
-    new KaasContainerFactory(kaas, delegate)(actorSystem, logging)
+    new KaasContainerFactory(kaas, instance.userMemory, delegate)(actorSystem, logging)
   }
 
   private final class Named(name: String) extends SpiClassResolver {

@@ -13,10 +13,12 @@ final case class Answer(status: Int, body: JsObject, logs: Seq[LogLine])
 
 /**
  * The one kernel action of a container: not initialised, then initialised for ever; several threads may use it.
+ * `memory` is the container's, in bytes, as OpenWhisk counts it.
  *
  * It answers as the action proxy does (docs/openwhisk-proxy.md). Its futures do not fail.
  */
-final class KernelAction(kernels: Kernels) {
+final class KernelAction(kernels: Kernels, memory: Long) {
+  private val container = new kernels.memory.Container(memory)
   private implicit val workers: ExecutionContext = kernels.workers
 
   /** None until an `/init` has succeeded. */
@@ -32,7 +34,7 @@ final class KernelAction(kernels: Kernels) {
       if (bundle.nonEmpty) throw Refusal(403, KernelAction.InitializedBefore)
       Bundle.fromBody(body)
     }.flatMap { loaded =>
-        kernels.check(loaded, timeout).map { _ =>
+        kernels.check(loaded, timeout, container).map { _ =>
           bundle = Some(loaded)
           Answer(200, JsObject("ok" -> JsTrue), Nil)
         }
@@ -52,7 +54,7 @@ final class KernelAction(kernels: Kernels) {
       val activation = Activation.fromBody(body)
       running.put(activation.id, activation.tenant)
       kernels
-        .run(loaded, activation, timeout, () => isDestroyed)
+        .run(loaded, activation, timeout, container, () => isDestroyed)
         .andThen { case _ => running.remove(activation.id) }
     }.flatten.recover {
       case refusal: Refusal => throw refusal

@@ -6,7 +6,7 @@ import java.util.concurrent.{ConcurrentHashMap, ExecutorService, ScheduledExecut
 import scala.collection.JavaConverters._
 import scala.concurrent.duration._
 import scala.concurrent.{ExecutionContext, Future, Promise}
-import scala.util.Try
+import scala.util.{Failure, Try}
 
 import spray.json._
 
@@ -26,20 +26,22 @@ final class PoolClient(config: PoolConfig, workers: ExecutorService, timer: Sche
   /** Names of the arguments that a bundle takes, of those that this client has uploaded. */
   private val uploaded = new Recent[(String, String), Set[String]](1000)
 
-  /** Invocations under way, as tenant and id. */
+  /** Invocations that the pool is asked for, as tenant and id. */
   private val underway = ConcurrentHashMap.newKeySet[(String, String)]()
+  @volatile private var isClosed = false
 
   /** Upload a bundle, unless this client has; the pool checks and compiles it. Returns the arguments' names. */
   def ensure(tenant: String, bundle: Bundle, within: FiniteDuration, patient: Boolean): Future[Set[String]] =
     uploaded.get((tenant, bundle.digest)).fold(put(tenant, bundle, within, patient))(Future.successful)
 
-  /** Have the pool run it and wait for its end; the bundle is uploaded if the pool does not know it. */
+  /**
+   * Have the pool run it and wait for its end; the bundle is uploaded if the pool does not know it. Once the call's
+   * container is gone, or this client is closed, the pool is not asked (again), and the future fails with `cancelled`.
+   */
   def invoke(tenant: String, bundle: Bundle, call: PoolCall, patience: FiniteDuration): Future[Invocation] = {
     val started = System.nanoTime
     def spent: FiniteDuration = (System.nanoTime - started).nanos
     def left: FiniteDuration = (patience - spent).max(Duration.Zero)
-    val key = (tenant, call.id)
-    underway.add(key)
     post(tenant, bundle, call, left)
       .recoverWith {
         case KaasError("bundle_unknown", _, _, _, _, _) =>
@@ -53,18 +55,25 @@ final class PoolClient(config: PoolConfig, workers: ExecutorService, timer: Sche
       .recoverWith {
         case Unanswered(error) => Future.failed(if (spent < call.budget) error else late(call, "before the pool answered"))
       }
-      .andThen { case _ => underway.remove(key) }
   }
 
   /** Cancel an invocation; never fails, and does not wait for long. */
-  def cancel(tenant: String, id: String): Future[Unit] =
-    json(tenant, "DELETE", s"/v1/invocations/$id", None, CancelTimeout, patient = false).map(_ => ()).recover {
-      case _ => ()
+  def cancel(tenant: String, id: String): Future[Unit] = cancel(tenant, id, CancelTimeout.fromNow)
+
+  private def cancel(tenant: String, id: String, end: Deadline): Future[Unit] =
+    json(tenant, "DELETE", s"/v1/invocations/$id", None, end.timeLeft.max(1.milli), patient = false).transformWith {
+      // It may have overtaken the invocation, which comes over another connection.
+      case Failure(KaasError("invocation_unknown", _, _, _, _, _))
+          if underway.contains((tenant, id)) && FirstPause.fromNow < end =>
+        after(FirstPause)(cancel(tenant, id, end))
+      case _ => Future.unit
     }
 
-  /** Cancel all that is under way, for an invoker that stops. */
-  def cancelAll(): Future[Unit] =
+  /** Begin nothing any more and cancel all that is under way, for an invoker that stops. */
+  def close(): Future[Unit] = {
+    isClosed = true
     Future.traverse(underway.asScala.toSeq) { case (tenant, id) => cancel(tenant, id) }.map(_ => ())
+  }
 
   private def put(tenant: String, bundle: Bundle, within: FiniteDuration, patient: Boolean): Future[Set[String]] =
     json(tenant, "PUT", s"/v1/bundles/${bundle.digest}", Some(bundle.mediaType -> bundle.content), within, patient).map {
@@ -85,9 +94,15 @@ final class PoolClient(config: PoolConfig, workers: ExecutorService, timer: Sche
       "budget_ms" -> JsNumber(call.budget.toMillis.max(1)),
       "wait_ms" -> JsNumber((call.budget + Grace).min(Activation.MaxBudget).toMillis))
     val content = "application/json" -> body.compactPrint.getBytes(UTF_8)
-    json(tenant, "POST", "/v1/invocations", Some(content), within, patient = true).map { answer =>
-      Invocation.fromJson(answer).getOrElse(throw unreachable("answered with something that is not an invocation"))
-    }
+    def withdrawal = if (call.isGone()) Some(gone) else if (isClosed) Some(stopping) else None
+    val key = (tenant, call.id)
+    // Before `withdrawal` is asked: whoever withdraws the call later finds it here.
+    underway.add(key)
+    json(tenant, "POST", "/v1/invocations", Some(content), within, patient = true, () => withdrawal)
+      .map { answer =>
+        Invocation.fromJson(answer).getOrElse(throw unreachable("answered with something that is not an invocation"))
+      }
+      .andThen { case _ => underway.remove(key) }
   }
 
   private def json(tenant: String,
@@ -95,7 +110,8 @@ final class PoolClient(config: PoolConfig, workers: ExecutorService, timer: Sche
                    path: String,
                    content: Option[(String, Array[Byte])],
                    within: FiniteDuration,
-                   patient: Boolean): Future[JsObject] = Future {
+                   patient: Boolean,
+                   withdrawal: () => Option[KaasError] = () => None): Future[JsObject] = Future {
     val server = http.getOrElse(
       throw KaasError(
         "pool_unreachable",
@@ -104,7 +120,9 @@ final class PoolClient(config: PoolConfig, workers: ExecutorService, timer: Sche
     val headers = Seq("Accept" -> "application/json", "KaaS-Tenant" -> tenant) ++
       content.map("Content-Type" -> _._1) :+ ("Authorization" -> s"Bearer ${token.token()}")
     val reconnect = if (patient) config.reconnect else Duration.Zero
-    new Attempts(reconnect, within).send(server.send(method, path, headers, content.map(_._2), _))
+    new Attempts(reconnect, within).send { left =>
+      withdrawal().fold(server.send(method, path, headers, content.map(_._2), left))(Future.failed)
+    }
   }.flatten.map { case (status, data) => decode(status, data) }
 
   private def decode(status: Int, data: Array[Byte]): JsObject =
@@ -138,7 +156,7 @@ final class PoolClient(config: PoolConfig, workers: ExecutorService, timer: Sche
       attempt(end.timeLeft.max(1.milli)).recoverWith {
         case PoolHttp.Silent =>
           Future.failed(Unanswered(unreachable(s"${PoolHttp.Silent.getMessage} (${within.toMillis} ms)")))
-        case untrusted: PoolHttp.Untrusted => Future.failed(unreachable(untrusted.getMessage))
+        case last @ (_: PoolHttp.Untrusted | PoolHttp.Endless) => Future.failed(unreachable(last.getMessage))
         case failure: PoolHttp.Failure =>
           val isLost = failure == PoolHttp.Lost
           val lost = if (isLost) lostBefore + 1 else lostBefore
@@ -158,8 +176,11 @@ final class PoolClient(config: PoolConfig, workers: ExecutorService, timer: Sche
   }
 }
 
-/** What the pool shall run: arguments by name, the activation's id, and the time that it may take. */
-final case class PoolCall(arguments: Map[String, JsValue], id: String, budget: FiniteDuration)
+/**
+ * What the pool shall run: arguments by name, the activation's id, the time that it may take, and whether its container
+ * has been removed, so that nobody wants it any more.
+ */
+final case class PoolCall(arguments: Map[String, JsValue], id: String, budget: FiniteDuration, isGone: () => Boolean)
 
 object PoolClient {
 
@@ -168,6 +189,11 @@ object PoolClient {
 
   /** Beyond the budget: an endless kernel is killed 2 s after it, and the answer has to travel. */
   private val Grace = 5.seconds
+
+  /** What becomes of an activation whose container has been removed. */
+  def gone: KaasError = KaasError("cancelled", "the action's container was removed")
+
+  private def stopping = KaasError("cancelled", "the invoker stops")
 
   private val CancelTimeout = 3.seconds
   private val FirstPause = 50.millis

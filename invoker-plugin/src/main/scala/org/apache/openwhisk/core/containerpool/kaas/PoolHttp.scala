@@ -2,7 +2,6 @@ package org.apache.openwhisk.core.containerpool.kaas
 
 import java.io.IOException
 import java.net.http.HttpRequest.BodyPublishers
-import java.net.http.HttpResponse.BodyHandlers
 import java.net.http.{HttpClient, HttpConnectTimeoutException, HttpRequest, HttpResponse, HttpTimeoutException}
 import java.net.{ConnectException, URI}
 import java.nio.channels.UnresolvedAddressException
@@ -33,7 +32,7 @@ final class PoolHttp(base: URI, caFile: Option[Path], workers: ExecutorService, 
     builder.build()
   }
 
-  /** The answer's status and body within the time, or one of the failures below. */
+  /** The answer's status and body (at most 16 MiB), all of it within the time, or one of the failures below. */
   def send(method: String,
            path: String,
            headers: Seq[(String, String)],
@@ -47,9 +46,10 @@ final class PoolHttp(base: URI, caFile: Option[Path], workers: ExecutorService, 
     headers.foreach { case (name, value) => request.header(name, value) }
 
     val answer = Promise[(Int, Array[Byte])]
-    val exchange = client.sendAsync(request.build(), BodyHandlers.ofByteArray)
+    val content = new BoundedBody(MostBytes, Endless)
+    val exchange = client.sendAsync(request.build(), (_: HttpResponse.ResponseInfo) => content)
     // The client's own time-out ends with the answer's head.
-    val giveUp: Runnable = () => if (answer.tryFailure(Silent)) exchange.cancel(true)
+    val giveUp: Runnable = () => if (answer.tryFailure(Silent)) content.abandon()
     val alarm = timer.schedule(giveUp, limit.toMillis, TimeUnit.MILLISECONDS)
     exchange.whenComplete { (response: HttpResponse[Array[Byte]], error: Throwable) =>
       alarm.cancel(false)
@@ -78,10 +78,17 @@ object PoolHttp {
   /** The request was sent, and the time for its answer is up. */
   case object Silent extends Failure("took the request and did not answer in time")
 
+  /** The answer is longer than any that the pool gives; it would be again. */
+  case object Endless extends Failure(s"sent an answer of more than ${MostBytes >> 20} MiB")
+
+  /** The largest answers are an invocation's: inline outputs of 64 KiB each, and its log. */
+  private[kaas] val MostBytes = 16 << 20
+
   private val ConnectTimeout = Duration.ofSeconds(3)
 
   private def failure(error: Throwable): Throwable = error match {
     case wrapped: CompletionException if wrapped.getCause != null => failure(wrapped.getCause)
+    case known: Failure                                           => known
     case _: HttpConnectTimeoutException                           => Unreached("it takes no connection")
     case _: HttpTimeoutException                                  => Silent
     case unreached: ConnectException                              => Unreached(reason(unreached))

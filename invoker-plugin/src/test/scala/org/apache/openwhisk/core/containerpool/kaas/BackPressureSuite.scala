@@ -2,9 +2,13 @@ package org.apache.openwhisk.core.containerpool.kaas
 
 import java.util.concurrent.{ConcurrentHashMap, CountDownLatch}
 
+import scala.concurrent.ExecutionContext.global
+import scala.concurrent.Future
 import scala.concurrent.duration._
 
+import org.apache.openwhisk.core.containerpool.Interval
 import org.apache.openwhisk.core.entity.ExecManifest.ImageName
+import org.apache.openwhisk.core.entity.{ActivationResponse, ByteSize}
 import spray.json._
 
 /** A pool that is full: kernel activations are bounded, and CPU actions do not notice. */
@@ -116,8 +120,7 @@ class BackPressureSuite extends PluginSuite {
 
   test("CPU actions start and run while every place and every waiting place is taken") {
     withBusyPool { busy =>
-      val delegate = "kaas.delegate" -> Recorder.getClass.getName.stripSuffix("$")
-      val more = limits(running = 32, waiting = 32, wait = "1h") :+ delegate
+      val more = limits(running = 32, waiting = 32, wait = "1h") :+ withDelegate
       val invoker = factory(settings(busy.pool.url, more: _*))
       val container = create(invoker)
       await(initialize(container))
@@ -136,6 +139,79 @@ class BackPressureSuite extends PluginSuite {
       names.foreach(busy.end)
       assert(kernels.map(await(_)).map(code).forall(_ == 0))
       assert(busy.running.toSet == names.toSet)
+    }
+  }
+
+  /** Two GiB as deploy-kube has it, and actions with the usual limit. */
+  private final class Invoker(busy: BusyPool, more: (String, Any)*) {
+    private val factory = BackPressureSuite.this.factory(settings(busy.pool.url, more: _*), megabytes(2048))
+    private val memory = new CountedMemory(megabytes(2048))
+
+    def start(activation: String, image: ImageName = kernelImage, limit: ByteSize = megabytes(256)): Future[Ended] =
+      memory.start(limit) {
+        val container = create(factory, image, memory = limit)
+        initialize(container).flatMap(_ => run(container, activation = activation))(global)
+      }
+  }
+
+  private type Ended = (Interval, ActivationResponse)
+  private val withDelegate = "kaas.delegate" -> Recorder.getClass.getName.stripSuffix("$")
+
+  private def cpuGoesOn(invoker: Invoker): Unit =
+    (1 to 20)
+      .map(number => invoker.start(s"cpu$number", ImageName("action-python-v3.11", prefix = Some("openwhisk"))))
+      .foreach(cpu => assert(await(cpu)._2.result.contains("""{"cpu": true}""".parseJson)))
+
+  test("CPU actions are not queued behind kernel actions where OpenWhisk counts memory, with the plugin's defaults") {
+    withBusyPool { busy =>
+      val invoker = new Invoker(busy, withDelegate)
+      val names = (1 to 24).map(number => s"kernel$number")
+      val kernels = names.map(invoker.start(_))
+      cpuGoesOn(invoker)
+      eventually(busy.running.nonEmpty && kernels.count(_.isCompleted) + busy.running.size == 24)
+      val running = busy.running.size
+      assert(running <= 4, "half of the memory")
+      kernels.flatMap(_.value).foreach(ended => assert((code(ended.get), errorOf(ended.get._2)) == ((1, "pool_busy"))))
+      names.foreach(busy.end)
+      assert(kernels.map(await(_)).map(code).count(_ == 0) == running)
+    }
+  }
+
+  test("nor behind containers whose bundle the pool is compiling") {
+    withBusyPool { busy =>
+      val hold = new CountDownLatch(1)
+      busy.pool.upload = request => { hold.await(); ScriptedPool.uploaded(request) }
+      val invoker = new Invoker(busy, withDelegate)
+      val names = (1 to 24).map(number => s"kernel$number")
+      val kernels = names.map(invoker.start(_))
+      cpuGoesOn(invoker)
+      assert(!kernels.forall(_.isCompleted))
+      hold.countDown()
+      names.foreach(busy.end)
+      assert(kernels.map(await(_)).map(code).contains(0))
+    }
+  }
+
+  test("without other actions all memory is that of kernel actions") {
+    withBusyPool { busy =>
+      val invoker = new Invoker(busy, "kaas.init-wait" -> "0s")
+      val names = (1 to 8).map(number => s"kernel$number")
+      val kernels = names.map(invoker.start(_))
+      eventually(busy.running.size == 8)
+      names.foreach(busy.end)
+      assert(kernels.map(await(_)).map(code).forall(_ == 0))
+    }
+  }
+
+  test("a container that is too large for the share has it alone") {
+    withBusyPool { busy =>
+      val invoker = new Invoker(busy, withDelegate)
+      val large = invoker.start("large", limit = megabytes(1536))
+      eventually(busy.running == Seq("large"))
+      assert(errorOf(await(invoker.start("other"))._2) == "pool_busy")
+      Seq("large", "after").foreach(busy.end)
+      assert(code(await(large)) == 0)
+      assert(code(await(invoker.start("after"))) == 0, "the memory was given back")
     }
   }
 

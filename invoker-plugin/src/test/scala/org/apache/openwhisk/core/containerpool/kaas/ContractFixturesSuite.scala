@@ -7,8 +7,9 @@ import spray.json._
 /** The plugin replays the fixtures that it shares with the action proxy (tests/contract-fixtures). */
 class ContractFixturesSuite extends PluginSuite {
   private val pool = new ScriptedPool
-  private val kernels = new Kernels(KaasConfig.load(configuration(settings(pool.url))))
-  private val action = new KernelAction(kernels)
+  private val kernels = new Kernels(KaasConfig.load(configuration(settings(pool.url))), 1L << 30)
+  private val memory = 128L << 20
+  private val action = new KernelAction(kernels, memory)
   private val environment = JsObject("__OW_NAMESPACE" -> JsString("guest"))
   assert(await(action.init(JsObject("value" -> JsObject("code" -> JsString(bundle))), 60.seconds)).status == 200)
 
@@ -44,7 +45,7 @@ class ContractFixturesSuite extends PluginSuite {
         case other => other
       }
       pool.upload = fixture.get("upload").fold[Request => Reply](ScriptedPool.uploaded)(answer => _ => reply(answer, ""))
-      val answer = await(new KernelAction(kernels).init(JsObject("value" -> value), 60.seconds))
+      val answer = await(new KernelAction(kernels, memory).init(JsObject("value" -> value), 60.seconds))
       checkAnswer(fixture("answer").asJsObject.fields, answer)
       assert(answer.logs.nonEmpty == (answer.status != 200))
     }

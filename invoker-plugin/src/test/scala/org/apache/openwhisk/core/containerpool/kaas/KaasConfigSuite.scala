@@ -21,7 +21,7 @@ class KaasConfigSuite extends PluginSuite {
     assert((config.pool.url, config.pool.caFile) == ((None, None)))
     assert(config.pool.reconnect == 5.seconds)
     assert(config.initWait == 10.seconds)
-    assert(config.backPressure == BackPressureConfig(64, 64, 2.seconds))
+    assert(config.backPressure == BackPressureConfig(0.5, 64, 64, 2.seconds))
   }
 
   test("values that an environment brings are texts") {
@@ -36,6 +36,9 @@ class KaasConfigSuite extends PluginSuite {
 
   test("values that cannot be meant are refused, with their place") {
     Seq(
+      "kaas.back-pressure.memory-share" -> 0,
+      "kaas.back-pressure.memory-share" -> 1.1,
+      "kaas.back-pressure.memory-share" -> "half",
       "kaas.back-pressure.running" -> 0,
       "kaas.back-pressure.waiting" -> -1,
       "kaas.back-pressure.wait" -> "-1s",

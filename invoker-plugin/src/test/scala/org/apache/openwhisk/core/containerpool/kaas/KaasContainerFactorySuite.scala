@@ -1,5 +1,8 @@
 package org.apache.openwhisk.core.containerpool.kaas
 
+import java.util.concurrent.CountDownLatch
+
+import scala.collection.JavaConverters._
 import scala.concurrent.{ExecutionContext, Future}
 
 import org.apache.openwhisk.common.{Logging, TransactionId}
@@ -62,6 +65,28 @@ class KaasContainerFactorySuite extends PluginSuite {
     assert((Recorder.last.inits, Recorder.last.cleanups) == ((1, 1)))
   }
 
+  test("after cleanup what runs is still answered, nothing begins, and the threads end") {
+    val pool = new ScriptedPool
+    val before = pluginThreads
+    val invoker = factory(settings(pool.url))
+    val container = create(invoker)
+    await(initialize(container))
+    val (started, hold) = (new CountDownLatch(1), new CountDownLatch(1))
+    pool.script = request => { started.countDown(); hold.await(); ScriptedPool.goWell(request) }
+    val ended = run(container)
+    started.await()
+    assert((pluginThreads -- before).nonEmpty)
+    invoker.cleanup()
+    hold.countDown()
+    assert(code(await(ended)) == 0)
+    eventually((pluginThreads -- before).isEmpty)
+    assert(errorOf(await(run(container, activation = "late"))._2) == "cancelled")
+    pool.close()
+  }
+
+  private def pluginThreads: Set[Thread] =
+    Thread.getAllStackTraces.keySet.asScala.filter(_.getName.startsWith("kaas-")).toSet
+
   test("without a delegate other kinds are refused, and start and end are nothing") {
     val invoker = factory(settings("http://127.0.0.1:9"))
     invoker.init()
@@ -76,6 +101,19 @@ class KaasContainerFactorySuite extends PluginSuite {
     invoker.init()
     assert(logging.lines.exists(_.contains("no kind kaas:9")))
     assert(create(invoker).isInstanceOf[CpuContainer])
+  }
+
+  test("at the start the invoker's log has what memory is left to whom") {
+    def logged(userMemory: Long, share: Double): String = {
+      val before = logging.lines.size
+      val more = delegated + ("kaas.back-pressure.memory-share" -> share)
+      factory(settings("http://127.0.0.1:9", more.toSeq: _*), megabytes(userMemory)).init()
+      logging.lines.drop(before).mkString
+    }
+    val usual = logged(2048, 0.5)
+    assert(usual.contains("1024 MB of the 2048 MB") && !usual.contains("memory-share"))
+    assert(logged(2048, 1).contains("CPU actions wait for kernel actions (kaas.back-pressure.memory-share)"))
+    assert(logged(256, 0.5).contains("runs alone"))
   }
 
   test("a delegate that does not exist stops the invoker's start") {

@@ -4,6 +4,7 @@ import java.nio.charset.StandardCharsets.UTF_8
 import java.nio.file.Files
 import java.util.Base64
 import java.util.concurrent.CountDownLatch
+import java.util.concurrent.atomic.AtomicInteger
 
 import scala.concurrent.duration._
 
@@ -202,6 +203,14 @@ class KaasContainerSuite extends PluginSuite {
     } finally hold.countDown()
   }
 
+  test("an answer that is longer than any of a pool is not asked for again") {
+    pool.script = _ => Answered(200, " " * (PoolHttp.MostBytes + 1))
+    val ended = await(run(usual))
+    assert((code(ended), errorOf(ended._2)) == ((2, "pool_unreachable")))
+    assert(ended._2.result.get.compactPrint.contains("16 MiB"))
+    assert(pool.methods == Seq("POST"))
+  }
+
   test("what the pool goes on with after the wait is cancelled") {
     pool.script = request => Answered(202, s"""{"id": ${request.json.fields("id")}, "state": "running"}""")
     val ended = await(run(usual, activation = "late"))
@@ -220,6 +229,78 @@ class KaasContainerSuite extends PluginSuite {
     await(container.destroy())
     assert(code(await(ended)) == 1)
     assert(pool.requests.last.path == "/v1/invocations/doomed")
+  }
+
+  test("who is destroyed while its bundle is uploaded is not invoked after that") {
+    val invoker = factory(settings(pool.url, "kaas.init-wait" -> "0s"))
+    val container = create(invoker)
+    await(initialize(container))
+    val (uploading, hold) = (new CountDownLatch(1), new CountDownLatch(1))
+    pool.script = _ => ScriptedPool.error(404, "bundle_unknown")
+    pool.upload = request => { uploading.countDown(); hold.await(); ScriptedPool.uploaded(request) }
+    pool.cancel = _ => ScriptedPool.error(404, "invocation_unknown")
+    val ended = run(container)
+    uploading.await()
+    await(container.destroy())
+    hold.countDown()
+    assert(errorOf(await(ended)._2) == "cancelled")
+    assert(pool.invocations.size == 1)
+  }
+
+  test("who is destroyed while its arguments wait for the bundle's upload is not invoked at all") {
+    val container = create(factory(settings(pool.url, "kaas.init-wait" -> "0s")))
+    await(initialize(container, env = Map("a" -> "2")))
+    val (uploading, hold) = (new CountDownLatch(1), new CountDownLatch(1))
+    pool.upload = request => { uploading.countDown(); hold.await(); ScriptedPool.uploaded(request) }
+    val ended = run(container)
+    uploading.await()
+    await(container.destroy())
+    hold.countDown()
+    assert(errorOf(await(ended)._2) == "cancelled")
+    assert(pool.invocations.isEmpty)
+  }
+
+  test("who is destroyed while a lost connection is tried again is not invoked again") {
+    val container = ready(settings(pool.url))
+    val (asked, hold) = (new CountDownLatch(1), new CountDownLatch(1))
+    pool.script = _ => { asked.countDown(); hold.await(); Closed }
+    pool.cancel = _ => Closed
+    val ended = run(container)
+    asked.await()
+    await(container.destroy())
+    hold.countDown()
+    assert(errorOf(await(ended)._2) == "cancelled")
+    assert(pool.invocations.size == 1)
+  }
+
+  test("an invoker that stops invokes nothing after that") {
+    val invoker = factory(settings(pool.url, "kaas.init-wait" -> "0s"))
+    val container = create(invoker)
+    await(initialize(container))
+    val (uploading, hold) = (new CountDownLatch(1), new CountDownLatch(1))
+    pool.script = _ => ScriptedPool.error(404, "bundle_unknown")
+    pool.upload = request => { uploading.countDown(); hold.await(); ScriptedPool.uploaded(request) }
+    val ended = run(container)
+    uploading.await()
+    invoker.cleanup()
+    hold.countDown()
+    assert(errorOf(await(ended)._2) == "cancelled")
+    assert(pool.invocations.size == 1)
+  }
+
+  test("a cancellation that overtakes its invocation is sent again") {
+    val container = ready(settings(pool.url))
+    val (started, hold) = (new CountDownLatch(1), new CountDownLatch(1))
+    val cancellations = new AtomicInteger
+    pool.script = _ => { started.countDown(); hold.await(); ScriptedPool.ended("doomed", "cancelled") }
+    pool.cancel = _ =>
+      if (cancellations.incrementAndGet() == 1) ScriptedPool.error(404, "invocation_unknown")
+      else { hold.countDown(); ScriptedPool.ended("doomed", "cancelled") }
+    val ended = run(container, activation = "doomed")
+    started.await()
+    await(container.destroy())
+    assert(errorOf(await(ended)._2) == "cancelled")
+    assert(cancellations.get == 2)
   }
 
   test("destroy and cleanup end although the pool is gone") {

@@ -81,17 +81,22 @@ trait PluginSuite extends AnyFunSuite with BeforeAndAfterAll with BeforeAndAfter
   protected def configuration(values: Map[String, Any]): Config =
     ConfigFactory.parseMap(values.asJava).withFallback(oneThread).withFallback(ConfigFactory.load())
 
+  protected def megabytes(number: Long): ByteSize = ByteSize(number, SizeUnits.MB)
+
   /** A factory as an invoker gets it: through the SPI. */
-  protected def factory(values: Map[String, Any]): ContainerFactory = {
+  protected def factory(values: Map[String, Any], userMemory: ByteSize = megabytes(1024)): ContainerFactory = {
     val system = ActorSystem("test", configuration(values))
     systems ::= system
-    val instance = InvokerInstanceId(0, userMemory = ByteSize(1024, SizeUnits.MB))
+    val instance = InvokerInstanceId(0, userMemory = userMemory)
     KaasContainerFactoryProvider.instance(system, logging, new WhiskConfig, instance, Map.empty)
   }
 
-  protected def create(factory: ContainerFactory, image: ImageName = kernelImage, isUsers: Boolean = false): Container =
+  protected def create(factory: ContainerFactory,
+                       image: ImageName = kernelImage,
+                       isUsers: Boolean = false,
+                       memory: ByteSize = megabytes(128)): Container =
     await(
-      factory.createContainer(transid, "wsk0_1_guest_copy", image, isUsers, ByteSize(128, SizeUnits.MB), 1, None, None)(
+      factory.createContainer(transid, "wsk0_1_guest_copy", image, isUsers, memory, 1, None, None)(
         new WhiskConfig,
         logging))
 
