@@ -45,13 +45,22 @@ def _of_bundle(manifest: Path) -> list[Case]:
     return cases
 
 
+def _manifests(folder: Path) -> list[Path]:
+    return sorted(folder.rglob("kaas.yaml"))
+
+
 def _of_file(file: Path) -> Case:
     name = str(file.relative_to(KERNELS).with_suffix("")) if file.is_relative_to(KERNELS) else ""
     return Case(file, file.read_text(), file.parent, instances=INSTANCES.get(name, ()))
 
 
 CASES = [
-    *(case for manifest in sorted(ROOT.glob("examples/*/kaas.yaml")) for case in _of_bundle(manifest)),
+    *(
+        case
+        for folder in ("examples", "runtime")
+        for manifest in _manifests(ROOT / folder)
+        for case in _of_bundle(manifest)
+    ),
     *(_of_file(file) for folder in (KERNELS, ROOT / "cli") for file in sorted(folder.rglob("*.cu"))),
 ]
 
