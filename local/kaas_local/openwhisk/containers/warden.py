@@ -130,7 +130,7 @@ def _stop_all() -> None:
         if not running:
             return
         _signal(running, signal.SIGSTOP)
-        time.sleep(_KILL_PAUSE_SECONDS)
+        time.sleep(_KILL_PAUSE_SECONDS)  # A descendant that is nobody's child here tells nobody.
 
 
 def _signal(pids: Iterable[int], number: signal.Signals) -> None:
@@ -154,7 +154,7 @@ def _end_all() -> None:
                 pass
         except ChildProcessError:
             return  # What is orphaned becomes a child of this process: without children, no descendant is left.
-        time.sleep(_KILL_PAUSE_SECONDS)
+        time.sleep(_KILL_PAUSE_SECONDS)  # A descendant that is nobody's child here tells nobody.
 
 
 def _exceeds(limit: int) -> bool:
