@@ -115,7 +115,9 @@ class Mover:
         peer.link.send({"type": "hello", "epoch": epoch, "boot": self._boot, "host_bytes": self._tier.budget_bytes})
 
     def _on_close(self, peer: _Peer, reason: str) -> None:
-        _log.info("connection %d ended: %s", peer.number, reason)
+        # What never said hello is a probe that looks whether somebody listens, every few seconds.
+        level = logging.DEBUG if peer.epoch is None else logging.INFO
+        _log.log(level, "connection %d ended: %s", peer.number, reason)
         self._forget(peer)
 
     def _forget(self, peer: _Peer) -> None:
