@@ -46,6 +46,11 @@ readOnlyRootFilesystem: {{ .readOnly }}
 capabilities: {drop: [ALL]}
 {{- end -}}
 
+{{/* A text as a variable's value or an argument, in which the kubelet would put variables for $(NAME). */}}
+{{- define "kaas.literal" -}}
+{{ . | replace "$" "$$" | quote }}
+{{- end -}}
+
 {{- define "kaas.scheme" -}}
 {{ if .Values.tls.secret }}https{{ else }}http{{ end }}
 {{- end -}}
@@ -84,7 +89,7 @@ capabilities: {drop: [ALL]}
 {{- if .Values.tls.secret }}
 - name: ca
   secret:
-    secretName: {{ .Values.tls.secret }}
+    secretName: {{ .Values.tls.secret | quote }}
     # Not the key that lies beside it.
     items: [{key: ca.crt, path: ca.crt}]
 {{- end }}
