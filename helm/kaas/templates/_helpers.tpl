@@ -63,6 +63,21 @@ capabilities: {drop: [ALL]}
 {{ .Values.auth.tokensSecret | default (printf "%s-tokens" (include "kaas.fullname" .)) }}
 {{- end -}}
 
+{{/* Whom the chart makes tokens for, as JSON. The pool reads them at its start, so what is here starts it again. */}}
+{{- define "kaas.roles" -}}
+{{- $roles := dict -}}
+{{- if not .Values.auth.tokensSecret -}}
+{{- $_ := set $roles "client" (dict "tenant" .Values.auth.tenant "scopes" (list "invoke" "read")) -}}
+{{- if .Values.metrics.serviceMonitor.enabled -}}
+{{- $_ := set $roles "metrics" (dict "tenant" "operator" "scopes" (list "read" "admin")) -}}
+{{- end -}}
+{{- if .Values.openwhisk.plugin.enabled -}}
+{{- $_ := set $roles "invoker" (dict "tenant" "openwhisk" "scopes" (list "invoke" "vouch")) -}}
+{{- end -}}
+{{- end -}}
+{{ toJson $roles }}
+{{- end -}}
+
 {{- define "kaas.clientTokenSecret" -}}
 {{ .Values.auth.clientTokenSecret | default (printf "%s-client" (include "kaas.fullname" .)) }}
 {{- end -}}
