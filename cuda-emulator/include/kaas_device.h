@@ -5,23 +5,9 @@
 // Functions that read or write through a kernel's pointer are __forceinline__: the line of a fault in one is then known.
 #pragma once
 
-// C23 has these, too, and C libraries declare them (glibc from 2.41 and 2.42), where they would meet CUDA's.
-#define cospi kaas_c23_cospi
-#define cospif kaas_c23_cospif
-#define rsqrt kaas_c23_rsqrt
-#define rsqrtf kaas_c23_rsqrtf
-#define sinpi kaas_c23_sinpi
-#define sinpif kaas_c23_sinpif
-#include <math.h>
-#undef cospi
-#undef cospif
-#undef rsqrt
-#undef rsqrtf
-#undef sinpi
-#undef sinpif
-
 #include <float.h>
 #include <limits.h>
+#include <math.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
