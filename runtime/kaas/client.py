@@ -20,7 +20,14 @@ from types import TracebackType
 from typing import Any, get_args
 from urllib.parse import quote
 
-from kaas.connections import ConnectionFailedError, Connections, LostError, SilentError, UntrustedError
+from kaas.connections import (
+    CertificateError,
+    ConnectionFailedError,
+    Connections,
+    LostError,
+    SilentError,
+    UntrustedError,
+)
 from kaas.errors import CallerError, KaasError, PlatformError
 from kaas.messages import DEFAULT_BUDGET_MS, MAX_BUDGET_MS, Invocation, InvocationRequest, RefreshRequest, State
 
@@ -37,6 +44,11 @@ STATUS_SECONDS = 10.0
 UPLOAD_SECONDS = 300.0
 
 _STATES = frozenset(get_args(State))
+
+_TRUST = (
+    "SSL_CERT_FILE=/path/to/ca.crt names the certificate of the authority that signed the pool's; "
+    "its address has to be one of the names that the certificate is for"
+)
 
 _CONNECT_SECONDS = 3.0
 _FIRST_PAUSE_SECONDS = 0.05
@@ -245,6 +257,8 @@ class PoolClient:
                 return self._connections.send(method, path, body, headers, connect_s=connect, answer_s=left)
             except SilentError as error:
                 raise self._unreachable(f"{error} ({timeout_s:.1f} s)", _Unanswered) from error
+            except CertificateError as error:
+                raise PlatformError("pool_unreachable", f"the pool at {self.url} {error}", hint=_TRUST) from error
             except UntrustedError as error:
                 raise self._unreachable(str(error)) from error
             except ConnectionFailedError as error:

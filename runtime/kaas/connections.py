@@ -38,6 +38,10 @@ class UntrustedError(ConnectionFailedError):
     """The server is there and cannot be trusted; trying again is of no use."""
 
 
+class CertificateError(UntrustedError):
+    """No authority that this machine knows has signed its certificate, or for another name."""
+
+
 class LostError(ConnectionFailedError):
     """The connection ended before the answer did: the request may have been taken."""
 
@@ -159,7 +163,7 @@ def _connect(connection: HTTPConnection, seconds: float) -> None:
     try:
         connection.connect()
     except ssl.SSLCertVerificationError as error:
-        raise UntrustedError(f"has no certificate that this machine trusts: {error.verify_message}") from error
+        raise CertificateError(f"has no certificate that this machine trusts: {error.verify_message}") from error
     except ssl.SSLError as error:
         raise UntrustedError(f"does not speak TLS as this machine does: {error.reason or error}") from error
     except TimeoutError as error:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from kaas.client import PoolClient
 from kaas.connections import (
     Connections,
     LostError,
@@ -20,6 +21,7 @@ from kaas.connections import (
     UnreachedError,
     UntrustedError,
 )
+from kaas.errors import PlatformError
 
 ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 
@@ -215,6 +217,10 @@ def test_certificates(certificate: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     context.load_cert_chain(certificate, certificate.with_suffix(".key"))
     with server(answers(1), tls=context) as url, pytest.raises(UntrustedError, match="certificate"):
         get(Connections(url))
+    with server(answers(1), tls=context) as url, pytest.raises(PlatformError) as caught:
+        PoolClient(url).ready()
+    assert caught.value.hint is not None
+    assert "SSL_CERT_FILE" in caught.value.hint
     monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
     with server(answers(1), tls=context) as url:
         connections = Connections(url)
