@@ -234,6 +234,8 @@ class PoolClient:
         except ValueError:
             answer = None
         if not isinstance(answer, dict):
+            # Somebody else, as where a Service of Kubernetes has no pod yet: the next connection may lead to the pool.
+            self._connections.close()
             raise self._unreachable(f"answered {status} with something that is not JSON")
         if 200 <= status < 300:
             return answer

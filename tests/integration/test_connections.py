@@ -200,6 +200,23 @@ def test_no_url(url: str) -> None:
         Connections(url)
 
 
+def test_who_is_no_pool_is_not_asked_again() -> None:
+    def other(connection: socket.socket) -> None:
+        while connection.recv(65536):
+            connection.sendall(b"HTTP/1.1 404 Not Found\r\nContent-Length: 4\r\n\r\nnone")
+
+    def pool(connection: socket.socket) -> None:
+        connection.recv(65536)
+        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}")
+
+    with server(other, pool) as url:
+        client = PoolClient(url)
+        with pytest.raises(PlatformError, match="answered 404 with something that is not JSON"):
+            client.ready()
+        client.ready()
+        client.close()
+
+
 @pytest.fixture(scope="module")
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
     if shutil.which("openssl") is None:
