@@ -10,7 +10,6 @@ import os
 import re
 import shutil
 import subprocess
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +18,9 @@ import kubernetes_validate
 import pytest
 import yaml
 from helm_chart import CHART, ROOT, Helm, Manifest, choose, containers, find, helm_binary, pod_specs, secrets_of
+from manifest_rules import FILES, check
 
 from kaas_pool.front.metrics import Metrics
-
-GOLDEN = Path(__file__).parents[1] / "chart"
-#: The oldest that the chart allows, and the newest whose schemas there are.
-VERSIONS = ("1.30", "1.37")
 
 PLATFORMS = {
     "openwhisk": ["stock"],
@@ -57,18 +53,6 @@ def helm(request: pytest.FixtureRequest) -> Helm:
     return Helm(helm_binary(request.config.getoption("--slow")))
 
 
-@cache
-def _schema(api_version: str, kind: str) -> dict[str, Any] | None:
-    path = GOLDEN / f"{api_version.replace('/', '-')}-{kind}.json"
-    return json.loads(path.read_text()) if path.exists() else None
-
-
-@cache
-def _validate(manifest: str, version: str) -> None:
-    """As text, so that what many combinations have in common is looked at once."""
-    kubernetes_validate.validate(json.loads(manifest), version, strict=True)
-
-
 def test_lint_finds_nothing(helm: Helm) -> None:
     for names in (["gpu", "external"], ["emulated", "bundled", "knative", "stock", "extras"]):
         words = [word for setting in choose(*names) if not setting.startswith("values=") for word in ("--set", setting)]
@@ -81,12 +65,7 @@ def test_lint_finds_nothing(helm: Helm) -> None:
 def test_every_manifest_is_valid(helm: Helm, names: list[str]) -> None:
     manifests = helm.template(*choose(*names))
     for manifest in manifests:
-        own = _schema(manifest["apiVersion"], manifest["kind"])
-        if own is not None:
-            jsonschema.validate(manifest, own)
-            continue
-        for version in VERSIONS:
-            _validate(json.dumps(manifest), version)
+        check(manifest)
     found = [(one["apiVersion"], one["kind"], one["metadata"]["name"]) for one in manifests]
     assert len(found) == len(set(found))
 
@@ -96,16 +75,14 @@ def test_the_check_refuses_what_is_wrong(helm: Helm) -> None:
     pool = find(manifests, "StatefulSet", "kaas")
     pool["spec"]["template"]["spec"]["containers"][0]["livenesProbe"] = {}
     with pytest.raises(kubernetes_validate.ValidationError, match="livenesProbe"):
-        kubernetes_validate.validate(pool, VERSIONS[-1], strict=True)
+        check(pool)
     for kind, spoil in {"Service": "nodeSelector", "Trigger": "brokr", "ServiceMonitor": "endpoint"}.items():
         (own,) = {
             one["apiVersion"]: one for one in manifests if one["kind"] == kind and "." in one["apiVersion"]
         }.values()
-        schema = _schema(own["apiVersion"], kind)
-        assert schema is not None
         own["spec"][spoil] = {}
         with pytest.raises(jsonschema.ValidationError, match=spoil):
-            jsonschema.validate(own, schema)
+            check(own)
 
 
 @pytest.mark.parametrize("names", MATRIX)
@@ -229,19 +206,6 @@ def test_the_mover_ends_after_the_pool_and_both_have_the_time(helm: Helm) -> Non
     assert spec["terminationGracePeriodSeconds"] >= pool["lifecycle"]["preStop"]["sleep"]["seconds"] + 300 + 5 + 10
 
 
-def test_two_releases_in_one_namespace_do_not_meet(helm: Helm) -> None:
-    settings = choose("emulated", "bundled", "knative", "stock", "extras")
-    one, other = (helm.template(*settings, release=release) for release in ("left", "right"))
-    names = [{(manifest["kind"], manifest["metadata"]["name"]) for manifest in manifests} for manifests in (one, other)]
-    assert not names[0] & names[1]
-    selectors = [
-        find(manifests, "Service", f"{name}-kaas")["spec"]["selector"]
-        for name, manifests in (("left", one), ("right", other))
-    ]
-    assert selectors[0] != selectors[1]
-    assert "left-kaas" not in yaml.safe_dump(other)
-
-
 def test_the_pool_knows_tokens_by_their_digests(helm: Helm) -> None:
     manifests = helm.template(*choose("emulated", "bundled", "plugin", "extras"))
 
@@ -320,7 +284,7 @@ def test_a_knative_service_says_what_the_adapter_reads(helm: Helm, tmp_path: Pat
 
 def test_the_dashboard_shows_metrics_that_there_are(helm: Helm) -> None:
     data = find(helm.template(*choose("gpu", "external", "extras")), "ConfigMap", "kaas-dashboard")["data"]
-    dashboard = json.loads(data["kaas.json"])
+    dashboard = json.loads(data["gpu-kaas.json"])
     asked = set(re.findall(r"\bkaas_[a-z_]+", " ".join(t["expr"] for p in dashboard["panels"] for t in p["targets"])))
     suffixes = {"counter": ["_total"], "gauge": [""], "histogram": ["_bucket", "_count", "_sum"]}
     there = {f"{one.name}{suffix}" for one in Metrics().registry.collect() for suffix in suffixes[one.type]}
@@ -366,7 +330,7 @@ def _without_secrets(manifests: list[Manifest]) -> str:
 )
 def test_the_chart_renders_as_it_was_last_looked_at(helm: Helm, name: str, names: list[str]) -> None:
     """KAAS_WRITE_GOLDEN=1 writes what is rendered now; look at the difference before you commit it."""
-    golden = GOLDEN / f"{name}.golden.yaml"
+    golden = FILES / f"{name}.golden.yaml"
     rendered = _without_secrets(helm.template(*choose(*names)))
     if os.environ.get("KAAS_WRITE_GOLDEN"):
         golden.write_text(rendered)

@@ -1,25 +1,31 @@
-{{/* The release's name, with the chart's unless it has it: what every object's name begins with. */}}
+{{/* The release's name, with the chart's unless it has it: what every object's name begins with, so that it has to be
+the name of a Service, with room for what follows: no dots, a letter first. A long one ends with what tells it apart. */}}
 {{- define "kaas.fullname" -}}
-{{- if contains .Chart.Name .Release.Name -}}
-{{- .Release.Name | trunc 40 | trimSuffix "-" -}}
-{{- else -}}
-{{- printf "%s-%s" .Release.Name .Chart.Name | trunc 40 | trimSuffix "-" -}}
+{{- $name := .Release.Name | replace "." "-" -}}
+{{- if regexMatch "^[0-9]" $name -}}
+{{- $name = printf "%s-%s" .Chart.Name $name -}}
+{{- else if not (contains .Chart.Name $name) -}}
+{{- $name = printf "%s-%s" $name .Chart.Name -}}
 {{- end -}}
+{{- if gt (len $name) 40 -}}
+{{- $name = printf "%s-%s" ($name | trunc 31) (sha256sum .Release.Name | trunc 8) -}}
+{{- end -}}
+{{- $name -}}
 {{- end -}}
 
 {{/* What selects pods; (dict "root" $ "component" "pool"). */}}
 {{- define "kaas.selector" -}}
-app.kubernetes.io/name: {{ .root.Chart.Name }}
-app.kubernetes.io/instance: {{ .root.Release.Name }}
+app.kubernetes.io/name: {{ .root.Chart.Name | quote }}
+app.kubernetes.io/instance: {{ .root.Release.Name | quote }}
 {{- with .component }}
 app.kubernetes.io/component: {{ . }}
 {{- end }}
 {{- end -}}
 
 {{- define "kaas.labels" -}}
-helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version }}
+helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version | replace "+" "_" | quote }}
 {{ include "kaas.selector" . }}
-app.kubernetes.io/version: {{ .root.Chart.AppVersion | quote }}
+app.kubernetes.io/version: {{ .root.Chart.AppVersion | replace "+" "_" | quote }}
 app.kubernetes.io/managed-by: {{ .root.Release.Service }}
 {{- end -}}
 
@@ -38,6 +44,11 @@ seccompProfile: {type: RuntimeDefault}
 allowPrivilegeEscalation: false
 readOnlyRootFilesystem: {{ .readOnly }}
 capabilities: {drop: [ALL]}
+{{- end -}}
+
+{{/* A text as a variable's value or an argument, in which the kubelet would put variables for $(NAME). */}}
+{{- define "kaas.literal" -}}
+{{ . | replace "$" "$$" | quote }}
 {{- end -}}
 
 {{- define "kaas.scheme" -}}
@@ -78,7 +89,7 @@ capabilities: {drop: [ALL]}
 {{- if .Values.tls.secret }}
 - name: ca
   secret:
-    secretName: {{ .Values.tls.secret }}
+    secretName: {{ .Values.tls.secret | quote }}
     # Not the key that lies beside it.
     items: [{key: ca.crt, path: ca.crt}]
 {{- end }}
