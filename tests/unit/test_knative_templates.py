@@ -5,13 +5,22 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import shutil
+import ssl
 import subprocess
 import sys
+import threading
+from collections.abc import Iterator, Mapping
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from itertools import pairwise
 from pathlib import Path
+from types import MappingProxyType
+from typing import Any
 
 import pytest
 import yaml
+from helm_chart import CHART, FOR, Helm, choose, find, flags, helm_binary
 
 from kaas.bundle import Bundle
 from kaas.call import Call
@@ -20,6 +29,7 @@ from kaas.errors import ERRORS
 REPOSITORY = Path(__file__).parents[2] / "runtime" / "knative" / "templates"
 SAXPY = Path(__file__).parents[2] / "examples" / "saxpy"
 TEMPLATES = ("kaas", "kaas-events")
+ENVS = ["func", "config", "envs"]
 
 
 def created(template: str, folder: Path) -> Path:
@@ -31,7 +41,13 @@ def created(template: str, folder: Path) -> Path:
     return made
 
 
-def in_function(folder: Path, *arguments: str, path: Path | None = None, fails: bool = False, **variables: str) -> str:
+def in_function(
+    folder: Path,
+    *arguments: str,
+    path: Path | None = None,
+    variables: Mapping[str, str] = MappingProxyType({}),
+    fails: bool = False,
+) -> str:
     """Run Python in a function's folder, with `path` in place of what pip installs; what it prints."""
     kept = {key: value for key, value in os.environ.items() if not key.startswith(("KAAS_", "PYTEST_", "SSL_", "K_"))}
     done = subprocess.run(
@@ -143,3 +159,125 @@ def test_another_kernel_takes_another_example_and_no_more(template: str, tmp_pat
     assert " passed" in own_tests(folder)
     rest = [path for path in folder.rglob("*.py") if re.search(r"\b(scale|factor)\b", path.read_text())]
     assert not rest
+
+
+def commands(readme: Path) -> list[list[str]]:
+    """The words of the command lines that a README has."""
+    text = "\n".join(line.strip() for line in readme.read_text().splitlines() if line.startswith("    "))
+    return [shlex.split(line) for line in re.sub(r"\\\n|(?<=\|)\n", " ", text).splitlines()]
+
+
+def options(words: list[str]) -> dict[str, str]:
+    """The options among them, with their values."""
+    return {word: value for word, value in pairwise(words) if word.startswith("-")}
+
+
+@pytest.mark.parametrize("template", TEMPLATES)
+def test_the_readme_names_what_the_chart_makes(template: str, pytestconfig: pytest.Config) -> None:
+    lines = commands(REPOSITORY / "python" / template / "README.md")
+    (upgrade,) = [words for words in lines if words[:2] == ["helm", "upgrade"]]
+    settings = (*choose("gpu", "external", "knative"), "tls.secret=kaas-tls")
+    more = ("--namespace", options(upgrade)["-n"], "--set-json", options(upgrade)["--set-json"])
+    helm = Helm(helm_binary(bool(pytestconfig.getoption("--slow"))))
+    done = helm.run("template", upgrade[2], str(CHART), *FOR, *flags(settings), *more)
+    assert done.returncode == 0, done.stderr
+    manifests = [one for one in yaml.load_all(done.stdout, yaml.CSafeLoader) if one]
+    (policy,) = [one for one in manifests if one["kind"] == "NetworkPolicy"]
+    (deploy,) = [words for words in lines if words[:2] == ["func", "deploy"]]
+    assert {"kubernetes.io/metadata.name": options(deploy)["--namespace"]} in [
+        peer.get("namespaceSelector", {}).get("matchLabels") for peer in policy["spec"]["ingress"][0]["from"]
+    ]
+
+    # What the chart gives a Knative Service of its own, the function is given, too.
+    service = find(manifests, "Service", "kaas-saxpy")
+    pod = service["spec"]["template"]["spec"]
+    wanted = {one["name"]: one for one in pod["containers"][0]["env"]}
+    given = {options(words)["--name"]: options(words)["--value"] for words in lines if words[:3] == ENVS}
+    assert given["KAAS_POOL_URL"] == wanted["KAAS_POOL_URL"]["value"]
+    token = wanted["KAAS_TOKEN"]["valueFrom"]["secretKeyRef"]
+    assert given["KAAS_TOKEN"] == f"{{{{ secret:{token['name']}:{token['key']} }}}}"
+
+    # Each Secret that it uses is copied from one of the chart's, or one that the chart is told of.
+    copies = {}
+    for words in lines:
+        if words[:3] == ["kubectl", "get", "secret"]:
+            name, key = words[5], options(words)["-o"].removeprefix("jsonpath={.data.").removesuffix("}")
+            create = words[words.index("create") :]
+            assert options(create)["-n"] == options(deploy)["--namespace"]
+            copies[create[5]] = (name, key.replace("\\.", "."), create[6])
+    assert copies == {
+        token["name"]: (token["name"], token["key"], f"--from-file={token['key']}=/dev/stdin"),
+        "kaas-ca": ("kaas-tls", "ca.crt", "--from-file=ca.crt=/dev/stdin"),
+    }
+    (volume,) = [options(words) for words in lines if words[:3] == ["func", "config", "volumes"]]
+    assert (volume["--type"], volume["--source"]) == ("secret", "kaas-ca")
+    assert given["SSL_CERT_FILE"] == f"{volume['--mount-path']}/ca.crt"
+    (authority,) = [one for one in pod["volumes"] if one.get("secret", {}).get("secretName") == "kaas-tls"]
+    assert authority["secret"]["items"][0]["key"] == "ca.crt"
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Of an authority of its own, for 127.0.0.1 and no other name."""
+    if shutil.which("openssl") is None:
+        pytest.skip("no openssl here to make a certificate with")
+    path = tmp_path_factory.mktemp("tls") / "ca.crt"
+    command = "openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=pool -addext subjectAltName=IP:127.0.0.1"
+    subprocess.run(
+        [*command.split(), "-keyout", path.with_suffix(".key"), "-out", path], check=True, capture_output=True
+    )
+    return path
+
+
+class TlsPool(BaseHTTPRequestHandler):
+    def do_POST(self) -> None:
+        data = b'{"state": "done", "result": {"y": [1]}}'
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
+
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+
+@pytest.fixture
+def tls_port(certificate: Path) -> Iterator[int]:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, certificate.with_suffix(".key"))
+    with ThreadingHTTPServer(("127.0.0.1", 0), TlsPool) as server:
+        server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield server.server_port
+        server.shutdown()
+        thread.join()
+
+
+def test_a_certificate_that_is_not_trusted(certificate: Path, tls_port: int, tmp_path: Path) -> None:
+    """The error names the variable that says which authority to trust, and what it is."""
+    folder = created("kaas", tmp_path)
+    program = """if True:
+        import asyncio, json
+        from function.pool import Pool, PoolError
+        try:
+            print(json.dumps(asyncio.run(Pool({}).invoke({}))))
+        except PoolError as error:
+            print(json.dumps(error.error))"""
+
+    def said(host: str, **variables: str) -> dict[str, Any]:
+        pool = {"KAAS_POOL_URL": f"https://{host}:{tls_port}", "KAAS_TOKEN": "t"}
+        text = in_function(folder, "-c", program, variables={**pool, **variables})
+        answer: dict[str, Any] = json.loads(text)
+        return answer
+
+    assert said("127.0.0.1", SSL_CERT_FILE=str(certificate)) == {"y": [1]}
+    for variables, now in (({}, "it is not set"), ({"SSL_CERT_FILE": "/no/ca.crt"}, "it is '/no/ca.crt'")):
+        error = said("127.0.0.1", **variables)
+        assert error["code"] == "pool_unreachable"
+        assert f"the certificate of the pool at https://127.0.0.1:{tls_port} is not trusted: " in error["message"]
+        assert error["hint"].startswith("SSL_CERT_FILE has to name ")
+        assert error["hint"].endswith(now)
+    error = said("localhost", SSL_CERT_FILE=str(certificate))
+    assert "not valid for 'localhost'" in error["message"]
+    assert error["hint"] == "KAAS_POOL_URL has to have a name that the certificate is for"
