@@ -20,6 +20,7 @@ def new():
 class Function:
     def __init__(self):
         self._pool = Pool(EXAMPLE)
+        self._source = f"/kaas/{self._pool.name}"
 
     async def handle(self, scope, receive, send):
         """Answer one event; the middleware has read it, and writes what is sent."""
@@ -34,10 +35,10 @@ class Function:
             kind, status, data = "dev.kaas.error", refused.status, {"error": refused.error}
             logging.error("%d: %s", status, refused.error)
         attributes = {
-            "id": identifier,
+            "id": identifier if status == 200 else f"{identifier}-error",
             # Never the type that came in, or a Trigger would get its own answer back.
             "type": f"{event.get_type()}.result" if event.get_type().startswith(kind) else kind,
-            "source": f"/kaas/{self._pool.name}",
+            "source": self._source,
             "subject": event.get_subject() or self._pool.name,
             "datacontenttype": "application/json",
         }
@@ -47,6 +48,10 @@ class Function:
         await send(CloudEvent(attributes, data), status)
 
     async def _answer(self, event, identifier):
+        if event.get_source() == self._source and event.get_type().startswith("dev.kaas."):
+            message = "the event is an answer of this function, and its answer would come in again, without end"
+            hint = "filter its Trigger by the type of the events that it is for"
+            raise PoolError({"code": "argument_invalid", "message": message, "hint": hint, "where": "source"})
         arguments = arguments_in(event.get_data())
         # `func invoke` alone is told how to make a call: to a Broker, what is answered with 200 went well.
         if event.get_type() == "boson.fn" and arguments == FIRST:

@@ -48,6 +48,14 @@ def test_an_answer_has_another_type(pool):
         kind = answered
 
 
+def test_its_own_answer_ends_there(pool):
+    """Without a filter a Trigger brings it back."""
+    event = call(EXAMPLE)[1]
+    status, error = call(event.get_data(), source=event.get_source(), type=event.get_type())
+    assert (status, error.get_data()["error"]["where"]) == (422, "source")
+    assert len(pool.calls) == 1
+
+
 def test_an_answer_names_the_service(pool, monkeypatch):
     event = call(EXAMPLE)[1]
     assert (event.get_source(), event.get_subject()) == ("/kaas/function", "function")
