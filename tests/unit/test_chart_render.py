@@ -309,7 +309,7 @@ def test_the_notes_name_what_is_there(helm: Helm) -> None:
     notes = done.stdout.partition("NOTES:")[2]
     names = {one["metadata"]["name"] for one in helm.template(*choose("emulated", "bundled", "stock", "knative"))}
     named = set(re.findall(r"(?:statefulset/|service/|secret -n gpu |configmap -n gpu )([-a-z0-9]+)", notes))
-    assert named == {"kaas", "kaas-client", "kaas-openwhisk"}
+    assert named == {"kaas", "kaas-client", "kaas-openwhisk", "kaas-store", "kaas-stores"}
     assert named <= names
     assert "EMULATED DEVICE" in notes
 

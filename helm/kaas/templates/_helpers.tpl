@@ -63,6 +63,18 @@ capabilities: {drop: [ALL]}
 {{ .Values.auth.tokensSecret | default (printf "%s-tokens" (include "kaas.fullname" .)) }}
 {{- end -}}
 
+{{/* What the Secrets that the chart makes depend on: a pod that has read them is started again when it changes. */}}
+{{- define "kaas.made" -}}
+{{- $made := list .Values.auth.tenant -}}
+{{- if and .Values.metrics.serviceMonitor.enabled (not .Values.auth.tokensSecret) -}}
+{{- $made = append $made "metrics" -}}
+{{- end -}}
+{{- if and .Values.openwhisk.plugin.enabled (not .Values.auth.tokensSecret) -}}
+{{- $made = append $made "invoker" -}}
+{{- end -}}
+{{- $made | join "," -}}
+{{- end -}}
+
 {{- define "kaas.clientTokenSecret" -}}
 {{ .Values.auth.clientTokenSecret | default (printf "%s-client" (include "kaas.fullname" .)) }}
 {{- end -}}
