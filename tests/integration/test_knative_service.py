@@ -6,13 +6,14 @@ import contextlib
 import json
 import os
 import random
+import signal
 import socket
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from http.client import HTTPConnection
+from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from knative_service import Answer, KnativeService, event, ready_service, variab
 from pool_calls import get, keys, put
 from pool_process import PoolProcess
 from seaweed import S3Client
+from tcp_proxy import TcpProxy
 
 from kaas.client import PoolClient, bearer, digest_of
 
@@ -245,6 +247,26 @@ def test_sigterm_under_load_loses_no_event(
     assert sum(handled) == count
     assert len(set(results)) == len(keys(s3, name)) == count
     assert [float(get(s3, reference)[0]) for reference in results] == [float(number) for number in range(count)]
+
+
+def test_an_event_whose_instance_is_killed_is_handled_by_the_next(
+    gated_pool: PoolProcess, store: TcpProxy, s3: S3Client, action: Path, name: str, tmp_path: Path
+) -> None:
+    bound = {"KAAS_ARGUMENTS": json.dumps({"outputs": f"s3://alice/{name}"})}
+    one = event({"x": [1.0], "y": [4.0]}, id=name)
+    store.hold(rb"^PUT ")
+    with ready_service(tmp_path / "first", url(gated_pool), action, **bound) as first, ThreadPoolExecutor() as threads:
+        lost = threads.submit(first.send, one)
+        store.wait_until_held()
+        [worker] = Path(f"/proc/{first.process.pid}/task/{first.process.pid}/children").read_text().split()
+        os.kill(int(worker), signal.SIGKILL)
+        assert isinstance(lost.exception(60), (HTTPException, OSError))
+        assert first.process.wait(60) == 1, "so that the platform replaces the container"
+    wait_until(lambda: not any(queue["running"] for queue in gated_pool.client().get("/v1/queues").body["queues"]))
+    store.release()
+    with ready_service(tmp_path / "second", url(gated_pool), action, **bound) as second:
+        result = result_of(second.send(one))
+    np.testing.assert_array_equal(get(s3, result["z"]), [5])
 
 
 def test_the_port_is_the_platforms(pool: PoolProcess, action: Path, tmp_path: Path) -> None:
