@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Mapping
-from typing import Any, NoReturn
+from typing import Any
 
 import flask
 from werkzeug.exceptions import RequestEntityTooLarge
 
+from kaas import strict_json
 from kaas.errors import CallerError, KaasError, PlatformError
 
 #: Of a body over its limit, so much is read and thrown away, so that the sender lives to read the answer.
@@ -33,18 +34,10 @@ def read_body(limit: int, hint: str) -> bytes:
 
 def decode_json(body: bytes) -> Any:
     """The value of a JSON body; raises ValueError with the reason."""
-    try:
-        text = body.decode()
-        data = json.loads(text, parse_constant=_refuse_constant)
-        if "\\u" in text:  # What JSON can escape and UTF-8 cannot hold, half a surrogate pair, would fail much later.
-            json.dumps(data, ensure_ascii=False).encode()
-    except RecursionError:
-        raise ValueError("nested too deeply") from None
+    data = strict_json.parse(body)
+    if b"\\u" in body:  # What JSON can escape and UTF-8 cannot hold, half a surrogate pair, would fail much later.
+        json.dumps(data, ensure_ascii=False).encode()
     return data
-
-
-def _refuse_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is no JSON number; write it as a text")
 
 
 def as_kaas(error: Exception) -> KaasError:
