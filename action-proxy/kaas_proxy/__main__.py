@@ -12,8 +12,8 @@ from kaas_proxy.action import PoolAccess
 from kaas_proxy.app import create_app
 from kaas_proxy.server import ProxyServer
 
-#: Threads beside those that calls may take: for probes, and for refusals.
-_SPARE_THREADS = 16
+#: Threads beside those that calls may take: for probes, and for refusals, which wait up to 5 s for the rest of a body.
+_SPARE_THREADS = 64
 
 
 def main() -> None:

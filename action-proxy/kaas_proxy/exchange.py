@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 import flask
-from werkzeug.exceptions import RequestEntityTooLarge
+from gunicorn.http.errors import ParseException
+from werkzeug.exceptions import ClientDisconnected, RequestEntityTooLarge
 
 from kaas import strict_json
 from kaas.errors import CallerError, KaasError, PlatformError
@@ -20,16 +22,29 @@ _log = logging.getLogger("gunicorn.error")
 
 
 def read_body(limit: int, hint: str) -> bytes:
-    """The body of the present request; raises `payload_too_large` with this hint."""
+    """The body of the present request; raises `payload_too_large` with this hint, or what else is wrong with it."""
     request = flask.request
     request.max_content_length = limit
     try:
-        return request.get_data(cache=False)
+        body = request.get_data(cache=False)
     except RequestEntityTooLarge:
         discarded = 0
-        while discarded < _DISCARD_BYTES and (chunk := request.environ["wsgi.input"].read(1 << 20)):
-            discarded += len(chunk)
+        with suppress(OSError, ParseException):
+            while discarded < _DISCARD_BYTES and (chunk := request.environ["wsgi.input"].read(1 << 20)):
+                discarded += len(chunk)
         raise CallerError("payload_too_large", f"the request is over {limit} bytes", hint=hint) from None
+    except ParseException as error:
+        raise CallerError("request_invalid", f"the body's chunks are broken: {error}") from None
+    except ClientDisconnected:
+        raise _incomplete("its connection ended or was silent") from None
+    if len(body) < (request.content_length or 0):
+        raise _incomplete(f"{len(body)} of {request.content_length} bytes came")
+    return body
+
+
+def _incomplete(what: str) -> CallerError:
+    # What there is of it may be JSON, and nothing at all would be a call without arguments.
+    return CallerError("request_incomplete", f"the body stopped arriving: {what}", hint="send the request again")
 
 
 def decode_json(body: bytes) -> Any:

@@ -59,31 +59,44 @@ class Service:
         self._running: set[str] = set()
         self.readiness = Readiness(self._look, self._tell)
 
+    @contextmanager
+    def place(self) -> Iterator[None]:
+        """A place among the calls at a time; raises `pool_busy`. Whoever is slow to send one has it, too."""
+        if not self._calls.acquire(blocking=False):
+            raise PlatformError(
+                "pool_busy",
+                f"this instance handles {MAX_CALLS} calls already",
+                hint="try again, or let Knative start more instances: containerConcurrency at most 64",
+                retry_after_ms=1000,
+            )
+        try:
+            yield
+        finally:
+            self._calls.release()
+
     def call(self, payload: Mapping[str, Any]) -> Invocation | Nothing:
         """Call the action with a JSON payload, which may be a store's notification.
 
         Raises KaasError and CallFailedError; an invocation has a result.
         """
-        with self._place():
-            served = self._action()
-            identifier = uuid.uuid4().hex
-            arguments = self._arguments(served, payload, identifier)
-            return arguments if isinstance(arguments, Nothing) else self._invoke(served, arguments, identifier)
+        served = self._action()
+        identifier = uuid.uuid4().hex
+        arguments = self._arguments(served, payload, identifier)
+        return arguments if isinstance(arguments, Nothing) else self._invoke(served, arguments, identifier)
 
     def handle(self, event: CloudEvent) -> tuple[Invocation, CloudEvent] | Nothing:
         """Call the action with an event's data, once per (source, id), and make the event that answers it.
 
         Raises as `call` does, and `event_running` while the same event is being handled here.
         """
-        with self._place():
-            served = self._action()
-            identifier = self._identifier(served, event)
-            arguments = self._arguments(served, _payload(event), identifier)
-            if isinstance(arguments, Nothing):
-                return arguments
-            with self._alone(identifier):
-                invocation = self._invoke(served, arguments, identifier)
-            return invocation, self._reply(event, identifier, invocation.result)
+        served = self._action()
+        identifier = self._identifier(served, event)
+        arguments = self._arguments(served, _payload(event), identifier)
+        if isinstance(arguments, Nothing):
+            return arguments
+        with self._alone(identifier):
+            invocation = self._invoke(served, arguments, identifier)
+        return invocation, self._reply(event, identifier, invocation.result)
 
     def failure(self, event: CloudEvent, error: KaasError) -> CloudEvent:
         """The event that tells of an error."""
@@ -158,20 +171,6 @@ class Service:
             )
 
     # Calls.
-
-    @contextmanager
-    def _place(self) -> Iterator[None]:
-        if not self._calls.acquire(blocking=False):
-            raise PlatformError(
-                "pool_busy",
-                f"this instance handles {MAX_CALLS} calls already",
-                hint="try again, or let Knative start more instances: containerConcurrency at most 64",
-                retry_after_ms=1000,
-            )
-        try:
-            yield
-        finally:
-            self._calls.release()
 
     @contextmanager
     def _alone(self, identifier: str) -> Iterator[None]:

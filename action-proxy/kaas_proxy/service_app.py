@@ -33,7 +33,8 @@ def create_service_app(settings: Settings) -> flask.Flask:
     def call() -> flask.Response:
         exchange = _Exchange(service, streams)
         try:
-            return exchange.answer()
+            with service.place():
+                return exchange.answer()
         except CallFailedError as failed:
             return exchange.fail(failed.error, failed.invocation)
         except Exception as error:

@@ -6,6 +6,7 @@ import contextlib
 import http.client
 import json
 import select
+import socket
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -266,6 +267,77 @@ def test_an_event_of_1_mib_and_a_byte_more(service: KnativeService, pool: Script
     answer = service.request("POST", "/", sized(MAX_REQUEST_BYTES + 1)[1], headers)
     assert (answer.status, answer.error["code"]) == (422, "payload_too_large")
     assert len(pool.invocations) == 1
+
+
+def raw(service: KnativeService, *pieces: bytes) -> bytes:
+    """What is answered to these bytes until the server closes, the client having closed its half at the end."""
+    with socket.create_connection(("127.0.0.1", service.port), timeout=60) as sock:
+        for piece in pieces:
+            sock.sendall(piece)
+        sock.shutdown(socket.SHUT_WR)
+        return b"".join(iter(lambda: sock.recv(65536), b""))
+
+
+HEAD = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+CHUNKED = HEAD + b"Transfer-Encoding: chunked\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    ("sent", "status", "code"),
+    [
+        (HEAD + b"Content-Length: 100\r\n\r\n", 408, "request_incomplete"),
+        (HEAD + b"Content-Length: 100\r\n\r\n{}", 408, "request_incomplete"),
+        (CHUNKED + b"5\r\n{}", 408, "request_incomplete"),
+        (CHUNKED + b"zz\r\n{}\r\n0\r\n\r\n", 400, "request_invalid"),
+    ],
+)
+def test_half_a_request_is_no_call(
+    service: KnativeService, pool: ScriptedPool, sent: bytes, status: int, code: str
+) -> None:
+    """A sender that dies in the middle: its event comes again, whole, and must not be known by then."""
+    answer = raw(service, sent)
+    assert answer.startswith(b"HTTP/1.1 %d " % status)
+    assert json.loads(answer.partition(b"\r\n\r\n")[2])["error"]["code"] == code
+    assert invoked(pool) == []
+    assert "Traceback" not in service.stderr
+
+
+def test_who_is_slow_to_send_a_call_has_a_place_too(service: KnativeService, pool: ScriptedPool) -> None:
+    """Each has a thread, and there must be some for probes."""
+    with contextlib.ExitStack() as stack:
+        slow = [stack.enter_context(socket.create_connection(("127.0.0.1", service.port))) for _ in range(64)]
+        for sock in slow:
+            # Who is told to go on is being read.
+            sock.sendall(HEAD + b"Expect: 100-continue\r\nContent-Length: 2\r\n\r\n")
+            assert sock.recv(100).startswith(b"HTTP/1.1 100 ")
+        assert service.call({}).error["code"] == "pool_busy"
+        assert service.is_ready()
+        for sock in slow:
+            sock.sendall(b"{}")
+            assert sock.recv(100).startswith(b"HTTP/1.1 200 ")
+    assert len(pool.invocations) == 64
+
+
+@pytest.mark.slow
+def test_silence_in_the_middle_of_a_request_ends_it(service: KnativeService) -> None:
+    """More of them than there are threads, and all others are served again."""
+    with contextlib.ExitStack() as stack:
+        for sent in (HEAD, HEAD + b"Content-Length: 2\r\n\r\n"):
+            for _ in range(100):
+                sock = stack.enter_context(socket.create_connection(("127.0.0.1", service.port)))
+                sock.sendall(sent)
+        assert service.request("GET", "/health/liveness").status == 200
+        wait_until(lambda: service.call({}).status == 200)
+    assert "Traceback" not in service.stderr
+
+
+def test_clients_that_do_not_close_keep_nobody_out(service: KnativeService) -> None:
+    """More of them than 2 s each would leave time for."""
+    with contextlib.ExitStack() as stack:
+        for _ in range(40):
+            sock = stack.enter_context(socket.create_connection(("127.0.0.1", service.port)))
+            sock.sendall(b"GET /health/liveness HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        assert service.request("GET", "/health/liveness").status == 200
 
 
 @pytest.mark.parametrize(
