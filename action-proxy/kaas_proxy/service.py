@@ -18,7 +18,7 @@ from kaas.errors import CallerError, KaasError, PlatformError
 from kaas.manifest import Manifest
 from kaas.messages import Invocation
 from kaas_proxy.action import error_of, fitting
-from kaas_proxy.cloud_events import CloudEvent
+from kaas_proxy.cloud_events import CloudEvent, Envelope
 from kaas_proxy.notifications import Nothing, read_notification, refuse_loop
 from kaas_proxy.readiness import Readiness
 from kaas_proxy.settings import Bundled, Known, Settings, Stored
@@ -90,6 +90,7 @@ class Service:
         Raises as `call` does, and `event_running` while the same event is being handled here.
         """
         served = self._action()
+        self._refuse_own(served, event)
         identifier = self._identifier(served, event)
         arguments = self._arguments(served, _payload(event), identifier)
         if isinstance(arguments, Nothing):
@@ -98,18 +99,19 @@ class Service:
             invocation = self._invoke(served, arguments, identifier)
         return invocation, self._reply(event, identifier, invocation.result)
 
-    def failure(self, event: CloudEvent, error: KaasError) -> CloudEvent:
-        """The event that tells of an error."""
+    def failure(self, envelope: Envelope, event: CloudEvent | None, error: KaasError) -> CloudEvent:
+        """The event that tells of an error, of what came in `envelope` and was an event, or none that could be read."""
         served = self._served
         name = served.manifest.name if served is not None else "action"
+        identifier = uuid.uuid4().hex if event is None else self._identifier(served, event)
         return CloudEvent(
-            f"{event.id}-error",
+            f"{identifier}-error",
             self._settings.source(name),
             ERROR,
             {"error": error.to_json()},
-            event.subject or name,
-            event.trace,
-            event.is_structured,
+            (event.subject if event is not None else None) or name,
+            event.trace if event is not None else envelope.trace,
+            envelope.is_structured,
         )
 
     def _reply(self, event: CloudEvent, identifier: str, result: Any) -> CloudEvent:
@@ -233,9 +235,18 @@ class Service:
             raise CallFailedError(failure, invocation)
         return invocation
 
-    def _identifier(self, served: Served, event: CloudEvent) -> str:
+    def _refuse_own(self, served: Served, event: CloudEvent) -> None:
+        if event.source == self._settings.source(served.manifest.name) and event.type.startswith((RESULT, ERROR)):
+            raise CallerError(
+                "argument_invalid",
+                "the event is an answer of this Service, and its answer would come in again, without end",
+                where="source",
+                hint="filter its Trigger by the type of the events that it is for",
+            )
+
+    def _identifier(self, served: Served | None, event: CloudEvent) -> str:
         """The idempotency key: another revision, with another bundle or other arguments, makes its own results."""
-        whole = [served.digest, self._settings.arguments, event.source, event.id]
+        whole = [served.digest if served is not None else None, self._settings.arguments, event.source, event.id]
         return f"event-{hashlib.sha256(json.dumps(whole, sort_keys=True).encode()).hexdigest()[:40]}"
 
 

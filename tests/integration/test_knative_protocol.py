@@ -24,6 +24,7 @@ from kaas.errors import ERRORS
 from kaas.messages import MAX_REQUEST_BYTES
 
 RESULT: dict[str, Any] = {"z": "s3://out/z.npy", "kaas": {"outputs": {}, "stats": {"device": "0"}}}
+PARENT = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 SERVED = {code: row for code, row in ERRORS.items() if row.pool is not None and row.knative is not None}
 
 
@@ -96,14 +97,14 @@ def test_a_plain_call(service: KnativeService, pool: ScriptedPool) -> None:
 
 @pytest.mark.parametrize("structured", [False, True])
 def test_an_event_is_answered_with_an_event(service: KnativeService, pool: ScriptedPool, structured: bool) -> None:
-    sent = event({"x": [1]}, id=f"one/{structured}", subject="a b", traceparent="00-1", unknown="x")
+    sent = event({"x": [1]}, id=f"one/{structured}", subject="a b", traceparent=PARENT, unknown="x")
     answer = service.send(sent, structured=structured)
     assert answer.status == 200
     assert answer.headers["content-type"].startswith("application/cloudevents+json") == structured
     told = is_event(answer, "dev.kaas.result")
     assert told.get_data() == RESULT
     assert (told.get_source(), told.get_subject()) == ("/kaas/my-saxpy", "a b")
-    assert told.get_extension("traceparent") == "00-1"
+    assert told.get_extension("traceparent") == PARENT
     assert told.get_extension("unknown") is None
     assert told.get_id() == invoked(pool)[0]["id"]
     assert is_event(service.send(event(id="no subject")), "dev.kaas.result").get_subject() == "saxpy"
@@ -116,6 +117,39 @@ def test_a_chain_of_actions_never_answers_with_the_type_it_was_sent(service: Kna
         kind = service.send(event({}, type=kind)).event().get_type()
         assert kind not in seen
         seen.add(kind)
+
+
+def test_an_event_of_its_own_is_refused(service: KnativeService, pool: ScriptedPool) -> None:
+    """A Trigger without a filter would go round for ever."""
+    for structured in (False, True):
+        told = service.send(event({}), structured=structured).event()
+        pool.requests.clear()
+        answer = service.request("POST", "/", *reversed(encoded(told, structured=structured)))
+        assert (answer.status, answer.error["code"], answer.error["where"]) == (422, "argument_invalid", "source")
+        assert service.send(event(source=told.get_source(), type="dev.kaas.error")).status == 422
+        assert invoked(pool) == []
+        assert service.send(event(source=told.get_source(), type="of.something.else")).status == 200
+
+
+def test_errors_of_different_events_have_different_ids(service: KnativeService, pool: ScriptedPool) -> None:
+    pool.script = serving(SAXPY, lambda request: (422, error("input_missing")))
+    sent = [event(id="1", source="/a"), event(id="1", source="/b"), event(id="2", source="/a")]
+    ids = [service.send(one).event().get_id() for one in (*sent, sent[0])]
+    assert len(set(ids)) == 3
+    assert ids[3] == ids[0]
+
+
+def test_what_hides_in_a_log_is_shown(service: KnativeService, pool: ScriptedPool) -> None:
+    """Attributes are as their sender likes: of any length, with line ends and what terminals act upon."""
+    odd = "a\nerror: b\x1b[2J\x7f\x9b\u202e\u2028\U000e0001"
+    service.send(event({}, id=odd, source="s" * 100_000), structured=True)
+    pool.script = serving(SAXPY, lambda request: (422, error("object_not_found", where=odd)))
+    service.send(event({}, id=odd), structured=True)
+    lines = service.stdout.splitlines()
+    assert [json.loads(line)["kaas"]["event"]["id"] for line in lines] == [odd, odd]
+    assert max(map(len, lines)) < 1000
+    for text in (*lines, *service.stderr.splitlines()):
+        assert text.isprintable()
 
 
 def test_the_same_event_is_the_same_invocation(service: KnativeService, pool: ScriptedPool) -> None:
@@ -239,6 +273,12 @@ def test_broken_requests_do_not_reach_the_pool(
     answer = service.request("POST", "/", body, headers)
     assert (answer.status, answer.error["code"]) == (status, code)
     assert invoked(pool) == []
+    # What claims to be an event is answered with one, whatever is wrong with it.
+    if code == "event_invalid":
+        told = is_event(answer, "dev.kaas.error")
+        assert (told.get_source(), told.get_subject()) == ("/kaas/my-saxpy", "saxpy")
+    else:
+        assert answer.headers["content-type"] == "application/json"
 
 
 @pytest.mark.parametrize("structured", [False, True])
@@ -249,6 +289,7 @@ def test_data_that_are_no_arguments(
     answer = service.send(event(data, datacontenttype=kind), structured=structured)
     assert (answer.status, answer.error["code"]) == (422, "argument_invalid")
     assert invoked(pool) == []
+    is_event(answer, "dev.kaas.error")
 
 
 @pytest.mark.parametrize("structured", [False, True])
@@ -266,6 +307,7 @@ def test_an_event_of_1_mib_and_a_byte_more(service: KnativeService, pool: Script
     assert sent["arguments"] == {"a": 2, "outputs": "s3://out/saxpy", "x": [1]}
     answer = service.request("POST", "/", sized(MAX_REQUEST_BYTES + 1)[1], headers)
     assert (answer.status, answer.error["code"]) == (422, "payload_too_large")
+    is_event(answer, "dev.kaas.error")
     assert len(pool.invocations) == 1
 
 
@@ -354,11 +396,11 @@ def test_what_the_pool_has_to_say_is_in_the_log(service: KnativeService, pool: S
         {"time": "2026-01-01T00:00:00.000Z", "stream": "stderr", "line": "kaas: noted"},
     ]
     pool.script = serving(SAXPY, lambda request: done(request, RESULT, lines))
-    service.send(event({}, id="e", traceparent="00-1"))
+    service.send(event({}, id="e", traceparent=PARENT))
     printed, summary = service.stdout.splitlines()
     assert (printed, service.stderr) == ("printed", "kaas: noted\n")
     told = json.loads(summary)["kaas"]
-    assert told["event"] == {"id": "e", "source": "/tests", "type": "dev.kaas.invoke", "traceparent": "00-1"}
+    assert told["event"] == {"id": "e", "source": "/tests", "type": "dev.kaas.invoke", "traceparent": PARENT}
     assert told["stats"] == {"device": "0"}
 
 
