@@ -199,12 +199,15 @@ class Service:
             return told
         if told is None or manifest.event_input is None:
             return fitting({**bound, **payload}, {*manifest.buffers, *manifest.params})
-        reference = str(told.reference)
-        arguments: dict[str, Any] = {**bound, manifest.event_input: reference}
+        name, reference = manifest.event_input, str(told.reference)
+        arguments: dict[str, Any] = {**bound, name: reference}
+        given = bound.get("rename", {})
+        if isinstance(given, dict) and (given or manifest.rename):
+            # The object is this buffer's, whatever else would become it, or would be made of its name.
+            arguments["rename"] = {**{key: target for key, target in given.items() if target != name}, name: name}
         if told.etag is not None:
             # It saves the look at an object that the pool itself has written; the pool believes no more of it.
-            version = {"ref": reference, "etag": told.etag}
-            arguments["kaas"] = {"outputs": {manifest.event_input: version}}
+            arguments["kaas"] = {"outputs": {name: {"ref": reference, "etag": told.etag}}}
         refuse_loop(Call.parse(manifest, arguments, activation_id=identifier), told.reference, self._settings.watched)
         return arguments
 

@@ -124,7 +124,7 @@ def test_an_event_of_its_own_is_refused(service: KnativeService, pool: ScriptedP
     for structured in (False, True):
         told = service.send(event({}), structured=structured).event()
         pool.requests.clear()
-        answer = service.request("POST", "/", *reversed(encoded(told, structured=structured)))
+        answer = service.send(told, structured=structured)
         assert (answer.status, answer.error["code"], answer.error["where"]) == (422, "argument_invalid", "source")
         assert service.send(event(source=told.get_source(), type="dev.kaas.error")).status == 422
         assert invoked(pool) == []
