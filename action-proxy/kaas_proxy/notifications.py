@@ -118,12 +118,13 @@ def refuse_loop(call: Call, stored: Reference, watched: str | None) -> None:
     """
     hint = "give it another place"
     if watched is None or not _is_under(stored, watched):
-        _refuse_under(f"s3://{stored.bucket}/", call, f"{hint}, or set KAAS_WATCHED to the prefix that is notified of")
+        refuse_under(f"s3://{stored.bucket}/", call, f"{hint}, or set KAAS_WATCHED to the prefix that is notified of")
     if watched is not None:
-        _refuse_under(watched, call, hint)
+        refuse_under(watched, call, hint)
 
 
-def _refuse_under(prefix: str, call: Call, hint: str) -> None:
+def refuse_under(prefix: str, call: Call, hint: str) -> None:
+    """Refuse outputs under a prefix that is watched; raises `argument_invalid`."""
     for name, target in call.writes.items():
         if isinstance(target, Reference) and _is_under(target, prefix):
             raise CallerError(

@@ -18,6 +18,7 @@ from kaas.errors import CallerError, KaasError, PlatformError
 from kaas.manifest import Manifest
 from kaas.messages import Invocation
 from kaas_proxy.action import error_of, fitting
+from kaas_proxy.bound import check_bound
 from kaas_proxy.cloud_events import CloudEvent, Envelope
 from kaas_proxy.notifications import Nothing, read_notification, refuse_loop
 from kaas_proxy.readiness import Readiness
@@ -142,27 +143,32 @@ class Service:
         )
 
     def _look(self) -> None:
-        """Find the action if it is not found yet, and see whether the pool answers."""
-        if self._served is None:
-            digest = self._known_digest()
-            text = self._looking.bundle(digest)["manifest"]
-            self._served = Served(digest, Manifest.parse(text))
+        """See whether the pool answers, and has the action under this token; find the action if it is not found yet."""
         self._looking.ready(timeout_s=_LOOK_SECONDS)
+        found = self._known()
+        if self._served is None:
+            manifest = Manifest.parse(found["manifest"])
+            check_bound(manifest, self._settings.arguments, self._settings.watched)
+            self._served = Served(str(found["digest"]), manifest)
 
-    def _known_digest(self) -> str:
-        """The digest of the action, which the pool has from now on."""
-        action = self._settings.action
-        if isinstance(action, Known):
-            return action.digest
-        if isinstance(action, Stored):
-            return str(self._looking.fetch_bundle(str(action.reference), action.digest)["digest"])
-        try:
-            self._looking.bundle(action.bundle.digest)
-        except KaasError as error:
-            if error.code != "bundle_unknown":
-                raise
+    def _known(self) -> dict[str, Any]:
+        """What the pool says of the action, which it has from now on."""
+        action, served = self._settings.action, self._served
+        # What is found at the start is what is served, whatever the object in the store becomes.
+        digest = served.digest if served is not None else None if isinstance(action, Stored) else action.digest
+        if digest is not None:
+            try:
+                return self._looking.bundle(digest)
+            except KaasError as error:
+                if error.code != "bundle_unknown" or isinstance(action, Known):
+                    raise
+        if isinstance(action, Bundled):
             self._looking.put_bundle(action.content)
-        return action.bundle.digest
+            digest = action.digest
+        elif isinstance(action, Stored):
+            digest = str(self._looking.fetch_bundle(str(action.reference), digest or action.digest)["digest"])
+        assert digest is not None
+        return self._looking.bundle(digest)
 
     def _tell(self, problem: KaasError | None) -> None:
         if problem is not None:
@@ -228,15 +234,30 @@ class Service:
         try:
             invocation = invoke()
         except KaasError as error:
-            if error.code != "bundle_unknown" or not isinstance(action, Stored):
+            if error.code != "bundle_unknown":
                 raise
-            # The pool has lost what it knew; what is fetched now must be what this revision has served so far.
-            self._client.fetch_bundle(str(action.reference), served.digest)
+            self._restore(served, error)
             invocation = invoke()
         failure = error_of(invocation, _MORE_TIME)
         if failure is not None:
             raise CallFailedError(failure, invocation)
         return invocation
+
+    def _restore(self, served: Served, problem: KaasError) -> None:
+        """Have the pool take the action again, of which it has lost what it knew. That is no fault of the call's."""
+        action = self._settings.action
+        if isinstance(action, Stored):
+            try:
+                self._client.fetch_bundle(str(action.reference), served.digest)
+                return
+            except KaasError as error:
+                problem = error
+        raise PlatformError(
+            "action_unavailable",
+            f"the pool has not got the action any more: {problem}",
+            hint="put back what this revision has served, or deploy a new one",
+            retry_after_ms=1000,
+        )
 
     def _refuse_own(self, served: Served, event: CloudEvent) -> None:
         if event.source == self._settings.source(served.manifest.name) and event.type.startswith((RESULT, ERROR)):

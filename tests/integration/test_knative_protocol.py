@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 from front_process import SAXPY, wait_until
 from knative_service import Answer, KnativeService, encoded, event, ready_service, serving
+from proxy_process import ProxyProcess
 from scripted_pool import Request, ScriptedPool, done, error
 from tcp_proxy import TcpProxy
 
@@ -220,9 +221,9 @@ def test_statuses_are_those_of_the_table(service: KnativeService, pool: Scripted
 def test_what_a_broker_never_tries_again() -> None:
     """The caller's fault and a spent budget; what is ours, and a full pool, it does."""
     for code, row in ERRORS.items():
-        if row.knative is None or code in ("event_running", "id_conflict", "route_unknown"):
+        if row.knative is None or code in ("event_running", "request_incomplete", "route_unknown"):
             continue
-        again = row.knative in (404, 409, 429) or row.knative >= 500
+        again = row.knative in (404, 408, 409, 429) or row.knative >= 500
         assert again == (row.blame == "platform"), code
 
 
@@ -467,11 +468,21 @@ def test_readiness_follows_the_pool(pool: ScriptedPool, action: Path, tmp_path: 
         # A probe never waits, whatever the pool does.
         release = threading.Event()
         pool.script = lambda request: (release.wait(30), (503, {"reason": "late"}))[1]
-        wait_until(
-            lambda: any(request.path == "/healthz/ready" for request in pool.requests[-1:]) and service.is_ready()
-        )
+        wait_until(lambda: service.is_ready() and pool.requests[-1].path == "/healthz/ready")
         release.set()
         wait_until(lambda: not service.is_ready())
+
+
+@pytest.mark.parametrize("code", ["unauthenticated", "bundle_unknown"])
+def test_a_pool_that_would_not_serve_this_service_is_not_ready(pool: ScriptedPool, tmp_path: Path, code: str) -> None:
+    """Its token was revoked, or what it knew of the bundle was lost: calls are better sent to nobody."""
+    well = pool.script
+    with ready_service(tmp_path, pool.url, digest_of(SAXPY.encode())) as service:
+        pool.script = lambda request: (401, error(code)) if request.path.startswith("/v1/") else well(request)
+        wait_until(lambda: not service.is_ready())
+        assert service.request("GET", "/health/readiness").error["code"] == code
+        pool.script = well
+        service.wait_until_ready()
 
 
 @pytest.mark.parametrize(
@@ -486,3 +497,31 @@ def test_what_cannot_get_better_ends_the_process(tmp_path: Path, manifest: str |
         assert service.process.wait(30) == 1
         assert service.stderr.startswith("kaas-proxy: error: ")
         assert words in service.stderr
+
+
+@pytest.mark.parametrize(
+    ("variables", "words"),
+    [
+        ({"K_SERVICE": "saxpy", "KAAS_ACTION": ""}, "KAAS_ACTION: nothing says which action"),
+        ({"K_SERVICE": "saxpy"}, "KAAS_ACTION: nothing says which action"),
+        ({"KAAS_ACTION": f"sha256:{'0' * 64}", "KAAS_TOKEN": "s3cr3t\nx"}, "the token"),
+        ({"KAAS_ACTION": f"sha256:{'0' * 64}", "KAAS_POOL_URL": "http://me:s3cr3t@pool"}, "a user's name"),
+    ],
+)
+def test_what_is_wrong_with_a_variable_is_one_line(tmp_path: Path, variables: dict[str, str], words: str) -> None:
+    with ProxyProcess(tmp_path, {"KAAS_POOL_URL": "http://127.0.0.1:9", **variables}) as service:
+        assert service.process.wait(30) == 1
+        [line] = service.stderr.splitlines()
+    assert line.startswith("kaas-proxy: error: ")
+    assert words in line
+    assert "s3cr3t" not in line
+
+
+def test_bound_arguments_that_a_bundle_of_the_pools_does_not_have(pool: ScriptedPool, tmp_path: Path) -> None:
+    with KnativeService(
+        tmp_path, pool.url, digest_of(SAXPY.encode()), None, KAAS_ARGUMENTS='{"outptus": "s3://out"}'
+    ) as service:
+        wait_until(lambda: "not ready" in service.stderr)
+        assert service.request("GET", "/health/readiness").error["where"] == "KAAS_ARGUMENTS outptus"
+        assert service.call({}).error["code"] == "action_unavailable"
+        assert service.process.poll() is None
