@@ -10,6 +10,8 @@ from function.pool import Pool, PoolError
 
 EXAMPLE = {"x": [1, 2, 3], "factor": 2}
 
+SOURCE = "/kaas/scale"
+
 
 def new():
     """Called once, at the start."""
@@ -42,7 +44,7 @@ class Function:
             "id": identifier,
             # Never the type that came in, or a Trigger would get its own answer back.
             "type": f"{event.get_type()}.result" if event.get_type().startswith(kind) else kind,
-            "source": "/kaas/scale",
+            "source": SOURCE,
             "subject": event.get_subject() or "scale",
             "datacontenttype": "application/json",
         }
@@ -52,6 +54,9 @@ class Function:
         await send(CloudEvent(attributes, data), status)
 
     async def _answer(self, event, identifier):
+        if event.get_source() == SOURCE:
+            # A Trigger without a filter brings the answers back, and theirs, without end.
+            raise PoolError({"code": "argument_invalid", "message": "the event is an answer of this function's"})
         arguments = arguments_in(event.get_data())
         if "x" not in arguments:
             return await self._example(arguments)
@@ -72,9 +77,11 @@ class Function:
 def arguments_in(data):
     """The arguments that an event's data have by name. Raises PoolError if they are no JSON object."""
     try:
-        arguments = json.loads(data) if isinstance(data, (str, bytes)) and data else data or {}
-    except ValueError as error:
+        arguments = json.loads(data) if isinstance(data, (str, bytes)) and data else data
+    except (ValueError, RecursionError) as error:
         raise PoolError({"code": "event_invalid", "message": f"the event's data are not JSON: {error}"}) from None
+    if arguments in (None, "", b""):
+        return {}
     if not isinstance(arguments, dict):
         raise PoolError({"code": "argument_invalid", "message": "the event's data are not a JSON object"})
     return dict(arguments)

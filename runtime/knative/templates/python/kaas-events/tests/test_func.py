@@ -85,6 +85,12 @@ def test_an_answer_has_another_type(pool):
         kind = answered
 
 
+def test_an_answer_of_its_own_is_refused(pool):
+    answer = call({"x": [1]})[1]
+    assert call(answer.get_data(), source=answer.get_source(), type=answer.get_type())[0] == 422
+    assert len(pool) == 2, "the one call, and once more after the upload"
+
+
 def test_the_first_event_is_told_what_to_send(pool):
     status, event = call({"message": "Hello World"})
     assert (status, event.get_type()) == (200, "dev.kaas.hint")
@@ -92,7 +98,8 @@ def test_the_first_event_is_told_what_to_send(pool):
 
 
 def test_errors_are_events(pool):
-    for data, code in (({"x": ["a"]}, "argument_invalid"), ("{", "event_invalid"), ("[1]", "argument_invalid")):
+    cases = [({"x": ["a"]}, "argument_invalid"), ("{", "event_invalid"), ("[" * 100_000, "event_invalid")]
+    for data, code in [*cases, ("[1]", "argument_invalid"), ([], "argument_invalid"), (0, "argument_invalid")]:
         status, event = call(data)
         assert (status, event.get_type()) == (422, "dev.kaas.error")
         assert event.get_data()["error"]["code"] == code
@@ -102,3 +109,12 @@ def test_without_a_pool(monkeypatch):
     monkeypatch.delenv("KAAS_POOL_URL", raising=False)
     status, event = call({"x": [1]})
     assert (status, event.get_data()["error"]["code"]) == (503, "pool_unreachable")
+
+
+def test_a_token_is_not_shown(pool, monkeypatch):
+    monkeypatch.setenv("KAAS_TOKEN", "s3cr3t\n")
+    assert call({"x": [1]})[0] == 200, "a Secret may end in a line end"
+    monkeypatch.setenv("KAAS_TOKEN", "s3cr3t\nx")
+    status, answer = call({"x": [1]})
+    assert (status, answer.get_data()["error"]["code"]) == (422, "unauthenticated")
+    assert "s3cr3t" not in str(answer.get_data()["error"])

@@ -61,6 +61,8 @@ async def read(receive):
     more = True
     while more:
         message = await receive()
+        if message["type"] == "http.disconnect":
+            raise PoolError({"code": "request_incomplete", "message": "the client left before its request was whole"})
         body += message.get("body", b"")
         more = message.get("more_body", False)
         if len(body) > MOST_BYTES:
@@ -72,7 +74,7 @@ def arguments_in(body):
     """The arguments that a body has by name. Raises PoolError if it is no JSON object."""
     try:
         arguments = json.loads(body) if body else {}
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise PoolError({"code": "request_invalid", "message": f"the body is not JSON: {error}"}) from None
     if not isinstance(arguments, dict):
         raise PoolError({"code": "request_invalid", "message": "the body is not a JSON object"})

@@ -39,7 +39,7 @@ class PoolError(Exception):
         super().__init__(f"{error['code']}: {error['message']}")
         self.error = error
         code = error["code"]
-        self.status = 429 if code == "pool_busy" else 409 if code == "id_conflict" else 503 if code in OURS else 422
+        self.status = 429 if code == "pool_busy" else 503 if code in OURS else 422
 
 
 class Pool:
@@ -47,7 +47,7 @@ class Pool:
 
     def __init__(self, environment=os.environ):
         self._url = environment.get("KAAS_POOL_URL", "").rstrip("/")
-        self._token = environment.get("KAAS_TOKEN", "")
+        self._token = environment.get("KAAS_TOKEN", "").strip()
         self._bundle = bundle()
         self.digest = f"sha256:{hashlib.sha256(self._bundle).hexdigest()}"
 
@@ -76,6 +76,9 @@ class Pool:
     def _send(self, method, path, data, kind):
         if not self._url:
             raise _unreachable("nothing says where the pool is", "set KAAS_POOL_URL and KAAS_TOKEN")
+        if not all("!" <= char <= "~" for char in self._token):
+            # Not left to http.client, whose error shows the header.
+            raise PoolError({"code": "unauthenticated", "message": "KAAS_TOKEN has what no header can carry"})
         headers = {"Content-Type": kind, "Authorization": f"Bearer {self._token}"}
         request = urllib.request.Request(f"{self._url}{path}", data, headers, method=method)
         try:

@@ -52,12 +52,13 @@ def pool(monkeypatch):
     server.server_close()
 
 
-def call(body):
-    """Status and answer to one request."""
+def call(body, *later):
+    """Status and answer to one request, of whose body more may come later."""
     sent = []
+    messages = [{"type": "http.request", "body": body, "more_body": bool(later)}, *later]
 
     async def receive():
-        return {"type": "http.request", "body": body}
+        return messages.pop(0)
 
     async def send(message):
         sent.append(message)
@@ -82,8 +83,14 @@ def test_the_first_call_is_told_what_to_send(pool):
 def test_errors_are_answered(pool):
     assert call(b'{"x": ["a"]}')[0] == 422
     assert call(b"{")[1]["error"]["code"] == "request_invalid"
+    assert call(b"[" * 100_000)[1]["error"]["code"] == "request_invalid"
     assert call(b"[]")[1]["error"]["code"] == "request_invalid"
     assert call(b" " * (1 << 20) + b"{}")[1]["error"]["code"] == "payload_too_large"
+
+
+def test_half_a_request_is_no_call(pool):
+    assert call(b'{"x": [1]}', {"type": "http.disconnect"})[1]["error"]["code"] == "request_incomplete"
+    assert pool == []
 
 
 def test_without_a_pool(monkeypatch):
@@ -93,3 +100,12 @@ def test_without_a_pool(monkeypatch):
     status, answer = call(b"")
     assert status == 200
     assert answer["error"]["code"] == "pool_unreachable"
+
+
+def test_a_token_is_not_shown(pool, monkeypatch):
+    monkeypatch.setenv("KAAS_TOKEN", "s3cr3t\n")
+    assert call(b'{"x": [1]}')[0] == 200, "a Secret may end in a line end"
+    monkeypatch.setenv("KAAS_TOKEN", "s3cr3t\nx")
+    status, answer = call(b'{"x": [1]}')
+    assert (status, answer["error"]["code"]) == (422, "unauthenticated")
+    assert "s3cr3t" not in str(answer["error"])
