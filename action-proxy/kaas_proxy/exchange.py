@@ -24,9 +24,12 @@ _log = logging.getLogger("gunicorn.error")
 def read_body(limit: int, hint: str) -> bytes:
     """The body of the present request; raises `payload_too_large` with this hint, or what else is wrong with it."""
     request = flask.request
-    request.max_content_length = limit
+    # What comes in chunks is cut off at this, not refused.
+    request.max_content_length = limit + 1
     try:
         body = request.get_data(cache=False)
+        if len(body) > limit:
+            raise RequestEntityTooLarge
     except RequestEntityTooLarge:
         discarded = 0
         with suppress(OSError, ParseException):

@@ -306,9 +306,12 @@ def test_an_event_of_1_mib_and_a_byte_more(service: KnativeService, pool: Script
     assert service.request("POST", "/", body, headers).status == 200
     [sent] = invoked(pool)
     assert sent["arguments"] == {"a": 2, "outputs": "s3://out/saxpy", "x": [1]}
-    answer = service.request("POST", "/", sized(MAX_REQUEST_BYTES + 1)[1], headers)
-    assert (answer.status, answer.error["code"]) == (422, "payload_too_large")
-    is_event(answer, "dev.kaas.error")
+    large = sized(MAX_REQUEST_BYTES + 1)[1]
+    # Of what comes in chunks nobody knows the length before; its first part may be JSON.
+    for sent in (large, iter([large]), iter([body, b" "]), iter([body, b" " * MAX_REQUEST_BYTES])):
+        answer = service.request("POST", "/", sent, headers)
+        assert (answer.status, answer.error["code"]) == (422, "payload_too_large")
+        is_event(answer, "dev.kaas.error")
     assert len(pool.invocations) == 1
 
 
