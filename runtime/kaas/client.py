@@ -12,6 +12,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import re
 import time
 import uuid
 from collections.abc import Mapping
@@ -43,6 +44,8 @@ STATUS_SECONDS = 10.0
 #: The compiler's own limit is 60 s of processor time per source; several sources may be compiled, on a busy machine.
 UPLOAD_SECONDS = 300.0
 
+_TOKEN = re.compile(r"[!-~]+")
+
 _STATES = frozenset(get_args(State))
 
 _TRUST = (
@@ -59,8 +62,15 @@ _MAX_LOST = 3
 
 
 def bearer(token: str) -> str:
-    """The `Authorization` header of a pool token."""
-    return f"Bearer {token}"
+    """The `Authorization` header of a pool token; raises `unauthenticated` for what no header can carry."""
+    text = token.strip()  # Where secrets are kept they often end in a line end.
+    if not _TOKEN.fullmatch(text):
+        raise CallerError(
+            "unauthenticated",
+            "the token is empty, or has characters that no HTTP header can carry",
+            hint="a token of the pool has printable ASCII characters and no spaces",
+        )
+    return f"Bearer {text}"
 
 
 def basic(api_key: str) -> str:

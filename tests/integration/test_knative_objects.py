@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -121,3 +122,52 @@ def test_an_output_that_would_make_the_next_event_is_refused(
     assert answer.error["where"] == "arguments.outputs"
     assert "KAAS_WATCHED" in answer.error["hint"]
     assert keys(s3, f"{name}/out") == []
+
+
+@pytest.mark.parametrize(
+    ("watched", "outputs"),
+    [
+        # SeaweedFS keeps this in s3://alice/test/.
+        ("s3://alice/test/", "s3://alice//test"),
+        # A prefix that the notification at hand cannot have come from.
+        ("s3://alice/other/", "s3://alice/test/out"),
+    ],
+)
+def test_loops_in_disguise(
+    pool: PoolProcess, s3: S3Client, stored: Any, tmp_path: Path, watched: str, outputs: str
+) -> None:
+    bound = {"KAAS_ARGUMENTS": json.dumps({"outputs": outputs}), "KAAS_WATCHED": watched}
+    before = keys(s3, "test/")
+    with ready_service(tmp_path, f"http://127.0.0.1:{pool.port}", HISTOGRAM, **bound) as service:
+        answer = service.call({"Records": [stored]})
+    assert (answer.status, answer.error["code"]) == (422, "argument_invalid")
+    assert "without end" in answer.error["message"]
+    assert keys(s3, "test/") == before
+
+
+@pytest.mark.parametrize(
+    ("manifest", "bound"),
+    [
+        ("rename: {image: data}\n", {"image": [1, 2, 3]}),
+        ("rename: {data: other}\n", {}),
+        ("", {"image": [1, 2, 3], "rename": {"image": "data"}}),
+        ("", {"rename": {"data": "other"}}),
+    ],
+)
+def test_the_object_is_the_buffers_whatever_is_renamed(
+    pool: PoolProcess, s3: S3Client, stored: Any, tmp_path: Path, manifest: str, bound: dict[str, Any]
+) -> None:
+    action = tmp_path / "action"
+    shutil.copytree(HISTOGRAM, action)
+    text = (action / "kaas.yaml").read_text() + manifest
+    (action / "kaas.yaml").write_text(
+        text.replace("buffers:\n", "params: {other: {type: int32, default: 0}}\nbuffers:\n")
+    )
+    variables = {
+        "KAAS_ARGUMENTS": json.dumps({"outputs": "s3://alice/counts", **bound}),
+        "KAAS_WATCHED": "s3://alice/test/",
+    }
+    with ready_service(tmp_path / "s", f"http://127.0.0.1:{pool.port}", action, **variables) as service:
+        answer = service.call({"Records": [stored]})
+    assert answer.status == 200, answer
+    counts(s3, answer.json)

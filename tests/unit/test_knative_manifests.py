@@ -63,7 +63,13 @@ def test_its_limits_are_the_adapters(name: str) -> None:
 def test_the_trigger_leads_to_the_service_and_not_to_its_own_results() -> None:
     trigger, service = OBJECTS["on-upload.yaml/Trigger"], OBJECTS["on-upload.yaml/Service"]
     assert trigger["spec"]["subscriber"]["ref"]["name"] == service["metadata"]["name"]
-    assert not trigger["spec"]["filter"]["attributes"]["type"].startswith("dev.kaas.")
+    assert set(trigger["spec"]) == {"broker", "filters", "subscriber", "delivery"}
+    [condition] = trigger["spec"]["filters"]
+    prefix = condition["prefix"]["type"]
+    for name in ("Put", "Copy", "Post", "CompleteMultipartUpload"):
+        assert f"com.amazonaws.s3.ObjectCreated:{name}".startswith(prefix)
+    for other in ("dev.kaas.result", "com.amazonaws.s3.ObjectRemoved:Delete"):
+        assert not other.startswith(prefix)
 
 
 def test_the_page_has_every_variable() -> None:

@@ -70,9 +70,11 @@ def refusal(error):
 def arguments_in(data):
     """The arguments that an event's data have by name. Raises PoolError if they are no JSON object."""
     try:
-        arguments = json.loads(data) if isinstance(data, (str, bytes)) and data else data or {}
+        arguments = json.loads(data) if isinstance(data, (str, bytes)) and data else data
     except (ValueError, RecursionError) as error:
         raise PoolError({"code": "event_invalid", "message": f"the event's data are not JSON: {error}"}) from None
+    if arguments in (None, "", b""):
+        return {}
     if not isinstance(arguments, dict):
         raise PoolError({"code": "argument_invalid", "message": "the event's data are not a JSON object"})
     return dict(arguments)

@@ -96,3 +96,12 @@ def test_errors_are_events(pool):
 def test_without_a_pool(no_pool):
     status, event = call(EXAMPLE)
     assert (status, event.get_data()["error"]["code"]) == (503, "pool_unreachable")
+
+
+def test_a_token_is_not_shown(pool, monkeypatch):
+    monkeypatch.setenv("KAAS_TOKEN", "s3cr3t\n")
+    assert call({"x": [1]})[0] == 200, "a Secret may end in a line end"
+    monkeypatch.setenv("KAAS_TOKEN", "s3cr3t\nx")
+    status, answer = call({"x": [1]})
+    assert (status, answer.get_data()["error"]["code"]) == (401, "unauthenticated")
+    assert "s3cr3t" not in str(answer.get_data()["error"])

@@ -56,6 +56,8 @@ async def read(receive):
     more = True
     while more:
         message = await receive()
+        if message["type"] == "http.disconnect":
+            raise PoolError({"code": "request_incomplete", "message": "the client left before its request was whole"})
         body += message.get("body", b"")
         more = message.get("more_body", False)
         if len(body) > MOST_BYTES:

@@ -27,8 +27,8 @@ STATUSES = {
     "unauthenticated": 401,
     "scope_missing": 403,
     "route_unknown": 404,
+    "request_incomplete": 408,
     "event_running": 409,
-    "id_conflict": 409,
     "pool_busy": 429,
     "action_unavailable": 503,
     "controller_unreachable": 503,
@@ -126,6 +126,9 @@ class Pool:
     def _send(self, method, path, data, kind):
         if not self._url:
             raise _unreachable("nothing says where the pool is", "set KAAS_POOL_URL and KAAS_TOKEN")
+        if not all("!" <= char <= "~" for char in self._token):
+            # Not left to http.client, whose error shows the header.
+            raise PoolError({"code": "unauthenticated", "message": "KAAS_TOKEN has what no header can carry"})
         headers = {"Content-Type": kind, "Authorization": f"Bearer {self._token}"}
         request = urllib.request.Request(f"{self._url}{path}", data, headers, method=method)
         try:

@@ -79,3 +79,12 @@ def test_without_a_pool(no_pool):
     status, answer = call(b'{"message": "Hello World"}')
     assert status == 200
     assert answer["error"]["code"] == "pool_unreachable"
+
+
+def test_a_token_is_not_shown(pool, monkeypatch):
+    monkeypatch.setenv("KAAS_TOKEN", "s3cr3t\n")
+    assert call(b'{"x": [1]}')[0] == 200, "a Secret may end in a line end"
+    monkeypatch.setenv("KAAS_TOKEN", "s3cr3t\nx")
+    status, answer = call(b'{"x": [1]}')
+    assert (status, answer["error"]["code"]) == (401, "unauthenticated")
+    assert "s3cr3t" not in str(answer["error"])
