@@ -1,6 +1,6 @@
 // The CUDA C++ device language for the host's compiler. It is included before every kernel source; a source never
-// includes it. `__global__`, `__launch_bounds__` and `__shared__` are no macros: the emulator's compiler reads and
-// replaces them after preprocessing (kaas_emulator/device_source.py).
+// includes it. `__global__`, `__launch_bounds__`, `__noinline__` and `__shared__` are no macros: the emulator's compiler
+// reads and replaces them after preprocessing (kaas_emulator/device_source.py).
 //
 // Functions that read or write through a kernel's pointer are __forceinline__: the line of a fault in one is then known.
 #pragma once
@@ -22,7 +22,6 @@
 #define __grid_constant__
 #define __maxnreg__(...)
 #define __forceinline__ inline __attribute__((always_inline))
-#define __noinline__ __attribute__((noinline))
 #define __align__(bytes) __attribute__((aligned(bytes)))
 #define __builtin_align__(bytes) __attribute__((aligned(bytes)))
 #define __inline_hint__
