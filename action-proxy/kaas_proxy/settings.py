@@ -73,7 +73,7 @@ class Settings:
                 "argument_invalid",
                 "nothing says where the pool is",
                 where="KAAS_POOL_URL",
-                hint="for example http://kaas-pool.kaas.svc:7233",
+                hint="for example https://kaas.kaas.svc:7233",
             )
         action = _action(environment.get("KAAS_ACTION", ""), environment.get("KAAS_ACTION_DIGEST") or None)
         arguments = _arguments(environment.get("KAAS_ARGUMENTS") or "{}")

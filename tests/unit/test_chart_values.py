@@ -186,14 +186,17 @@ def test_what_is_started_is_accepted_by_the_program(helm: Helm, monkeypatch: pyt
         assert parse_bytes(size) == 2 << 30
 
 
-def test_the_pages_lines_of_helm_are_rendered(helm: Helm) -> None:
-    """Every `helm install` that the documentation prints, with the settings it prints."""
+def test_the_pages_lines_of_helm_are_rendered(helm: Helm, tmp_path: Path) -> None:
+    """Every `helm install` that the documentation prints, with the settings and the values file it prints."""
+    own = tmp_path / "my-values.yaml"
     seen = 0
     for page in [CHART / "README.md", *sorted((ROOT / "docs" / "deploy").glob("*.md"))]:
         text = page.read_text().replace("\\\n", " ")
+        own.write_text("".join(re.findall(r"^```yaml\n(.*?)^```", text, re.MULTILINE | re.DOTALL)))
         for line in re.findall(r"^\s*helm (?:install|upgrade --install) \S+ helm/kaas (.*)$", text, re.MULTILINE):
             words = [word.strip("'\"") for word in re.findall(r"'[^']*'|\"[^\"]*\"|\S+", line)]
             words = [str(ROOT / word) if word.startswith("helm/kaas/") else word for word in words]
+            words = [str(own) if word == own.name else word for word in words]
             done = helm.run("template", "kaas", str(CHART), *FOR, *words)
             assert done.returncode == 0, f"{page}: {line}\n{done.stderr}"
             seen += 1
