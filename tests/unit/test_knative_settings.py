@@ -109,6 +109,7 @@ def test_a_token_that_no_header_can_carry_is_not_shown(token: str) -> None:
 
 def test_a_token_from_a_file_with_a_line_end() -> None:
     assert bearer("s3cr3t\n") == bearer(" s3cr3t ") == "Bearer s3cr3t"
+    assert bearer("alice's token") == "Bearer alice's token"
 
 
 @pytest.mark.parametrize(

@@ -126,7 +126,7 @@ class Pool:
     def _send(self, method, path, data, kind):
         if not self._url:
             raise _unreachable("nothing says where the pool is", "set KAAS_POOL_URL and KAAS_TOKEN")
-        if not all("!" <= char <= "~" for char in self._token):
+        if not all(" " <= char <= "~" for char in self._token):
             # Not left to http.client, whose error shows the header.
             raise PoolError({"code": "unauthenticated", "message": "KAAS_TOKEN has what no header can carry"})
         headers = {"Content-Type": kind, "Authorization": f"Bearer {self._token}"}
