@@ -164,3 +164,11 @@ def leaves(values: Mapping[str, Any], whole: frozenset[str], prefix: str = "") -
             yield from leaves(value, whole, f"{path}.")
         else:
             yield path, json.dumps(value)
+
+
+def paths(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """All keys of a values file with what they have, objects before what is in them."""
+    for key, value in values.items():
+        yield f"{prefix}{key}", value
+        if isinstance(value, dict):
+            yield from paths(value, f"{prefix}{key}.")

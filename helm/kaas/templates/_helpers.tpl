@@ -121,3 +121,17 @@ command:
   - import socket, sys; socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET).connect(sys.argv[1])
   - /run/kaas/mover/mover.sock
 {{- end -}}
+
+{{/* A quantity of Kubernetes as a number, which only float64 reads. */}}
+{{- define "kaas.quantity" -}}
+{{- $units := dict "" 1 "m" 0.001 "k" 1e3 "M" 1e6 "G" 1e9 "T" 1e12 "P" 1e15 "E" 1e18 -}}
+{{- $units = merge $units (dict "Ki" 1024 "Mi" 1048576 "Gi" 1073741824 "Ti" 1099511627776) -}}
+{{- $units = merge $units (dict "Pi" 1125899906842624 "Ei" 1152921504606846976) -}}
+{{- $text := toString . -}}
+{{- mulf (regexReplaceAll "[a-zA-Z]+$" $text "" | float64) (index $units (regexFind "[a-zA-Z]*$" $text)) -}}
+{{- end -}}
+
+{{/* The mover's sizes are powers of 1024 in either form. */}}
+{{- define "kaas.hostBytes" -}}
+{{ .Values.mover.hostBytes | trimSuffix "i" }}
+{{- end -}}
