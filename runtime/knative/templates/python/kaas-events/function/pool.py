@@ -89,8 +89,8 @@ class Pool:
             return await loop.run_in_executor(self._threads, self._invoke, arguments, identifier)
         except PoolError as error:
             if error.error["code"] in ("input_missing", "output_unbound"):
-                also = f"a call is for example {json.dumps(self._example)}"
-                error.error["hint"] = "; ".join(filter(None, (error.error.get("hint"), also)))
+                example, hint = f"for example {json.dumps(self._example)}", error.error.get("hint")
+                error.error["hint"] = f"{hint} ({example})" if hint else example
             raise
 
     async def welcome(self):

@@ -77,7 +77,7 @@ def test_an_event_without_the_input_is_no_success(pool):
     for data, kind in (({"inptu": [1]}, "dev.kaas.invoke"), ({"message": "Hello World"}, "dev.kaas.invoke")):
         status, event = call(data, type=kind)
         assert (status, event.get_type()) == (422, "dev.kaas.error")
-        assert event.get_data()["error"]["hint"] == f"give it; a call is for example {json.dumps(EXAMPLE)}"
+        assert event.get_data()["error"]["hint"] == f"give it (for example {json.dumps(EXAMPLE)})"
 
 
 def test_errors_are_events(pool):

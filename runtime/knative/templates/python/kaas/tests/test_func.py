@@ -64,7 +64,7 @@ def test_a_call_without_the_input_is_told_what_is_missing_and_how_a_call_looks(p
     pool.refuses = {"code": "input_missing", "message": "the input is missing", "hint": "give it"}
     status, answer = call(b'{"inptu": [1]}')
     assert status == 422
-    assert answer["error"]["hint"] == f"give it; a call is for example {json.dumps(EXAMPLE)}"
+    assert answer["error"]["hint"] == f"give it (for example {json.dumps(EXAMPLE)})"
 
 
 def test_calls_wait_side_by_side(pool):
