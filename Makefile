@@ -8,10 +8,10 @@ CODE := $(wildcard $(PACKAGES) scripts benchmarks examples) tests/conftest.py
 JOBS ?= $(shell echo $$(($$(nproc) < 7 ? $$(nproc) + 1 : 8)))
 TEST_FOLDERS := $(sort $(dir $(wildcard tests/*/*.py)))
 
-.PHONY: help setup demo test test-all test-plugin fuzz lint up down bench gpu-check lock clean
+.PHONY: help setup demo test test-all test-plugin test-cluster fuzz lint up down bench gpu-check lock clean
 
 help:  ## Show this list
-	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 
 setup:  ## Make .venv with everything in it, .venv/bin/kaas included (KAAS_PYTHON picks the interpreter)
 	@bash scripts/setup.sh
@@ -28,6 +28,9 @@ test-all: setup  ## Everything, slow and end-to-end tests included
 
 test-plugin: setup  ## Build and test the invoker plugin, with a real pool (JDK 17, Maven)
 	KAAS_TEST_PYTHON=$(abspath $(PYTHON)) mvn -B -q -f invoker-plugin/pom.xml verify
+
+test-cluster: setup  ## Install the chart into the cluster of kubectl's context, in namespaces of its own (docs/deploy)
+	KAAS_TEST_CLUSTER=1 $(PYTHON) -m pytest tests/cluster $(ARGS)
 
 fuzz: setup  ## Feed made and damaged inputs to whatever reads them (CASES=100000 SEED=1)
 	KAAS_FUZZ_CASES=$(or $(CASES),100000) KAAS_FUZZ_SEED=$(or $(SEED),1) \

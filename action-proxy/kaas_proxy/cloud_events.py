@@ -26,7 +26,9 @@ _JSON = re.compile(r"[\w.!#$&^-]+/(?:json|[\w.!#$&^-]+\+json)", re.IGNORECASE)
 _SAFE = "".join(chr(code) for code in range(0x21, 0x7F) if chr(code) not in '"%')
 
 _REQUIRED = ("id", "source", "type")
-_TRACE = ("traceparent", "tracestate")
+
+#: Trace Context's version 00, and what later ones may append to it.
+_TRACEPARENT = re.compile(r"(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(?:-[!-~]*)?")
 
 
 @dataclass(frozen=True)
@@ -58,22 +60,42 @@ class CloudEvent:
         return {**headers, "Content-Type": "application/json"}, encode_json(self.data)
 
 
-def read_event(headers: Iterable[tuple[str, str]], body: bytes) -> CloudEvent | None:
-    """The event that a request carries; None if it is a plain request.
+@dataclass(frozen=True)
+class Envelope:
+    """What a request's headers say of the event that it carries, before there is a word of the body."""
 
-    `headers` are as WSGI has them, Latin-1. Raises `event_invalid` for what claims to be an event and is none, and
-    `argument_invalid` for an event whose data are not JSON.
-    """
-    fields = {name.lower(): value for name, value in headers}
-    content_type = _media_type(fields.get("content-type"))
-    trace = {name: fields[name] for name in _TRACE if name in fields}
-    if content_type is not None and content_type.startswith("application/cloudevents"):
-        return _structured(content_type, body, trace)
-    attributes = {name[3:]: _attribute(name, value) for name, value in fields.items() if name.startswith("ce-")}
-    if not attributes:
-        return None
-    data = _json_data(body, fields.get("content-type")) if body else None
-    return _event(attributes, data, trace, is_structured=False)
+    fields: Mapping[str, str]
+    is_structured: bool
+
+    @staticmethod
+    def of(headers: Iterable[tuple[str, str]]) -> Envelope | None:
+        """None if it is a plain request. `headers` are as WSGI has them, Latin-1."""
+        fields = {name.lower(): value for name, value in headers}
+        content_type = _media_type(fields.get("content-type"))
+        is_structured = content_type is not None and content_type.startswith("application/cloudevents")
+        if not is_structured and not any(name.startswith("ce-") for name in fields):
+            return None
+        return Envelope(fields, is_structured)
+
+    @property
+    def trace(self) -> Mapping[str, str]:
+        """The trace context that the request came by."""
+        return _trace(self.fields)
+
+    def open(self, body: bytes) -> CloudEvent:
+        """The event.
+
+        Raises `event_invalid` for what claims to be an event and is none, and `argument_invalid` for an event whose
+        data are not JSON.
+        """
+        content_type = self.fields.get("content-type")
+        if self.is_structured:
+            return _structured(_media_type(content_type), body, self.trace)
+        attributes = {
+            name[3:]: _attribute(name, value) for name, value in self.fields.items() if name.startswith("ce-")
+        }
+        data = _json_data(body, content_type) if body else None
+        return _event(attributes, data, self.trace, is_structured=False)
 
 
 def is_json(content_type: str | None) -> bool:
@@ -82,8 +104,8 @@ def is_json(content_type: str | None) -> bool:
     return media_type is None or _JSON.fullmatch(media_type) is not None
 
 
-def _structured(content_type: str, body: bytes, trace: Mapping[str, str]) -> CloudEvent:
-    if content_type.startswith("application/cloudevents-batch"):
+def _structured(content_type: str | None, body: bytes, trace: Mapping[str, str]) -> CloudEvent:
+    if content_type is not None and content_type.startswith("application/cloudevents-batch"):
         raise _invalid("a batch of events is not taken", "send each event in a request of its own")
     if content_type != _STRUCTURED:
         raise _invalid(f"events as {shorten(content_type)} are not taken", f"send {_STRUCTURED}, or the binary mode")
@@ -100,7 +122,8 @@ def _structured(content_type: str, body: bytes, trace: Mapping[str, str]) -> Clo
     if envelope.get("data_base64") is not None:
         if data is not None:
             raise _invalid("the event has both data and data_base64", where="data_base64")
-        data = _json_data(_decode_base64(envelope["data_base64"]), kind)
+        decoded = _decode_base64(envelope["data_base64"])
+        data = _json_data(decoded, kind) if decoded else None
     elif data is not None and not is_json(kind):
         raise _no_json(kind)
     return _event(envelope, data, trace, is_structured=True)
@@ -119,7 +142,6 @@ def _event(attributes: Mapping[str, Any], data: Any, trace: Mapping[str, str], *
     subject = attributes.get("subject")
     if subject is not None and not isinstance(subject, str):
         raise _invalid(f"the event's subject is {shorten(subject)}", "a subject is a text", "subject")
-    own = {name: str(attributes[name]) for name in _TRACE if attributes.get(name)}
     return CloudEvent(
         attributes["id"],
         attributes["source"],
@@ -127,9 +149,19 @@ def _event(attributes: Mapping[str, Any], data: Any, trace: Mapping[str, str], *
         data,
         subject or None,
         # The extension tells where the event began; the header, where it came by.
-        own or trace,
+        _trace(attributes) or trace,
         is_structured,
     )
+
+
+def _trace(attributes: Mapping[str, Any]) -> dict[str, str]:
+    """The trace context among attributes or headers; none if it is broken, as Trace Context says."""
+    parent, state = attributes.get("traceparent"), attributes.get("tracestate")
+    if not isinstance(parent, str) or not _TRACEPARENT.fullmatch(parent):
+        return {}
+    if isinstance(state, str) and state and state.isascii() and state.isprintable():
+        return {"traceparent": parent, "tracestate": state}
+    return {"traceparent": parent}
 
 
 def _attribute(name: str, value: str) -> str:

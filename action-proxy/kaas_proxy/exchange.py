@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Mapping
-from typing import Any, NoReturn
+from contextlib import suppress
+from typing import Any
 
 import flask
-from werkzeug.exceptions import RequestEntityTooLarge
+from gunicorn.http.errors import ParseException
+from werkzeug.exceptions import ClientDisconnected, RequestEntityTooLarge
 
+from kaas import strict_json
 from kaas.errors import CallerError, KaasError, PlatformError
 
 #: Of a body over its limit, so much is read and thrown away, so that the sender lives to read the answer.
@@ -19,32 +22,40 @@ _log = logging.getLogger("gunicorn.error")
 
 
 def read_body(limit: int, hint: str) -> bytes:
-    """The body of the present request; raises `payload_too_large` with this hint."""
+    """The body of the present request; raises `payload_too_large` with this hint, or what else is wrong with it."""
     request = flask.request
-    request.max_content_length = limit
+    # What comes in chunks is cut off at this, not refused.
+    request.max_content_length = limit + 1
     try:
-        return request.get_data(cache=False)
+        body = request.get_data(cache=False)
+        if len(body) > limit:
+            raise RequestEntityTooLarge
     except RequestEntityTooLarge:
         discarded = 0
-        while discarded < _DISCARD_BYTES and (chunk := request.environ["wsgi.input"].read(1 << 20)):
-            discarded += len(chunk)
+        with suppress(OSError, ParseException):
+            while discarded < _DISCARD_BYTES and (chunk := request.environ["wsgi.input"].read(1 << 20)):
+                discarded += len(chunk)
         raise CallerError("payload_too_large", f"the request is over {limit} bytes", hint=hint) from None
+    except ParseException as error:
+        raise CallerError("request_invalid", f"the body's chunks are broken: {error}") from None
+    except ClientDisconnected:
+        raise _incomplete("its connection ended or was silent") from None
+    if len(body) < (request.content_length or 0):
+        raise _incomplete(f"{len(body)} of {request.content_length} bytes came")
+    return body
+
+
+def _incomplete(what: str) -> CallerError:
+    # What there is of it may be JSON, and nothing at all would be a call without arguments.
+    return CallerError("request_incomplete", f"the body stopped arriving: {what}", hint="send the request again")
 
 
 def decode_json(body: bytes) -> Any:
     """The value of a JSON body; raises ValueError with the reason."""
-    try:
-        text = body.decode()
-        data = json.loads(text, parse_constant=_refuse_constant)
-        if "\\u" in text:  # What JSON can escape and UTF-8 cannot hold, half a surrogate pair, would fail much later.
-            json.dumps(data, ensure_ascii=False).encode()
-    except RecursionError:
-        raise ValueError("nested too deeply") from None
+    data = strict_json.parse(body)
+    if b"\\u" in body:  # What JSON can escape and UTF-8 cannot hold, half a surrogate pair, would fail much later.
+        json.dumps(data, ensure_ascii=False).encode()
     return data
-
-
-def _refuse_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is no JSON number; write it as a text")
 
 
 def as_kaas(error: Exception) -> KaasError:

@@ -1,11 +1,12 @@
 """Notifications of object stores: which object was stored, and what may not be written because of it.
 
-S3's own form (`Records`, as AWS, MinIO, Ceph and SeaweedFS send it) and one such record by itself, as sources of
+S3's own form (`Records`, as AWS, MinIO and Ceph send it) and one such record by itself, as sources of
 CloudEvents send it.
 """
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote_plus
@@ -16,6 +17,9 @@ from kaas.errors import CallerError
 from kaas.references import Reference
 
 _CREATED = "ObjectCreated"
+
+#: What MinIO calls a creation, too, and is a change of what is told about an object.
+_TOLD_ABOUT = ("PutTagging", "DeleteTagging", "PutRetention", "PutLegalHold")
 
 
 @dataclass(frozen=True)
@@ -59,9 +63,9 @@ def read_notification(data: Any) -> Stored | Nothing | None:
 
 def _record(record: Any) -> Stored | Nothing:
     name = _text(record, "eventName")
-    if not name.removeprefix("s3:").startswith(_CREATED):
+    if not name.removeprefix("s3:").startswith(_CREATED) or name.endswith(_TOLD_ABOUT):
         return Nothing(f"{shorten(name)} stores no object")
-    bucket, key = _text(record, "s3", "bucket", "name"), unquote_plus(_text(record, "s3", "object", "key"))
+    bucket, key = _text(record, "s3", "bucket", "name"), _key(_text(record, "s3", "object", "key"))
     if key.endswith("/"):
         return Nothing(f"{shorten(key)} is a folder")
     version, etag = (record["s3"]["object"].get(name) for name in ("versionId", "eTag"))
@@ -79,6 +83,19 @@ def _record(record: Any) -> Stored | Nothing:
     return Stored(reference, etag if isinstance(etag, str) and etag else None)
 
 
+def _key(encoded: str) -> str:
+    try:
+        return unquote_plus(encoded, errors="strict")
+    except UnicodeError:
+        # Bytes that are put right would be the key of another object.
+        raise CallerError(
+            "reference_invalid",
+            f"the key {shorten(encoded)} is not UTF-8",
+            where="s3.object.key",
+            hint="keys are UTF-8, URL-encoded",
+        ) from None
+
+
 def _text(record: Any, *path: str) -> str:
     value = record
     for name in path:
@@ -94,19 +111,35 @@ def _text(record: Any, *path: str) -> str:
 
 
 def refuse_loop(call: Call, stored: Reference, watched: str | None) -> None:
-    """Refuse outputs of which the store would notify again: those under the `watched` prefix, or else in the bucket.
+    """Refuse outputs of which the store would notify again.
 
-    Raises `argument_invalid`.
+    Those are what lies under the `watched` prefix; and without it, or where it is not what this notification comes
+    from, whatever is in the bucket of the object that was stored. Raises `argument_invalid`.
     """
-    prefix = watched if watched is not None else f"s3://{stored.bucket}/"
+    hint = "give it another place"
+    if watched is None or not _is_under(stored, watched):
+        refuse_under(f"s3://{stored.bucket}/", call, f"{hint}, or set KAAS_WATCHED to the prefix that is notified of")
+    if watched is not None:
+        refuse_under(watched, call, hint)
+
+
+def refuse_under(prefix: str, call: Call, hint: str) -> None:
+    """Refuse outputs under a prefix that is watched; raises `argument_invalid`."""
     for name, target in call.writes.items():
-        if isinstance(target, Reference) and f"s3://{target.bucket}/{target.key}".startswith(prefix):
-            hint = "give it another place"
-            if watched is None:
-                hint += ", or set KAAS_WATCHED to the prefix that notifications are for, if they are not for all of it"
+        if isinstance(target, Reference) and _is_under(target, prefix):
             raise CallerError(
                 "argument_invalid",
                 f"{name!r} goes to {target}: what is stored under {prefix} makes the next event, without end",
                 where=call.where(name),
                 hint=hint,
             )
+
+
+def _is_under(reference: Reference, prefix: str) -> bool:
+    """Stores that keep keys as paths, such as SeaweedFS, take several slashes for one and none for the first."""
+    bucket, _, start = prefix.removeprefix("s3://").partition("/")
+    return reference.bucket == bucket and _path(reference.key).startswith(_path(start))
+
+
+def _path(key: str) -> str:
+    return re.sub("/+", "/", key).lstrip("/")

@@ -13,6 +13,9 @@ from kaas_proxy.exchange import as_kaas
 _FIRST_PAUSE = 0.1
 _LAST_PAUSE = 5.0
 
+#: ... and at most while it is the bundle that is wrong: each attempt has the pool compile it.
+_LAST_PAUSE_OF_AUTHORS = 60.0
+
 #: How long a good look is believed. Nobody looks while nobody asks: an idle instance uses no processor.
 _FRESH_SECONDS = 1.0
 
@@ -65,4 +68,5 @@ class Readiness:
                 self._asked.clear()
             else:
                 time.sleep(pause)  # The back-off itself: what is missing cannot tell when it is there.
-                pause = min(2 * pause, _LAST_PAUSE)
+                longest = _LAST_PAUSE_OF_AUTHORS if problem.row.blame == "author" else _LAST_PAUSE
+                pause = min(2 * pause, longest)

@@ -18,7 +18,8 @@ from kaas.errors import CallerError, KaasError, PlatformError
 from kaas.manifest import Manifest
 from kaas.messages import Invocation
 from kaas_proxy.action import error_of, fitting
-from kaas_proxy.cloud_events import CloudEvent
+from kaas_proxy.bound import check_bound
+from kaas_proxy.cloud_events import CloudEvent, Envelope
 from kaas_proxy.notifications import Nothing, read_notification, refuse_loop
 from kaas_proxy.readiness import Readiness
 from kaas_proxy.settings import Bundled, Known, Settings, Stored
@@ -59,44 +60,59 @@ class Service:
         self._running: set[str] = set()
         self.readiness = Readiness(self._look, self._tell)
 
+    @contextmanager
+    def place(self) -> Iterator[None]:
+        """A place among the calls at a time; raises `pool_busy`. Whoever is slow to send one has it, too."""
+        if not self._calls.acquire(blocking=False):
+            raise PlatformError(
+                "pool_busy",
+                f"this instance handles {MAX_CALLS} calls already",
+                hint="try again, or let Knative start more instances: containerConcurrency at most 64",
+                retry_after_ms=1000,
+            )
+        try:
+            yield
+        finally:
+            self._calls.release()
+
     def call(self, payload: Mapping[str, Any]) -> Invocation | Nothing:
         """Call the action with a JSON payload, which may be a store's notification.
 
         Raises KaasError and CallFailedError; an invocation has a result.
         """
-        with self._place():
-            served = self._action()
-            identifier = uuid.uuid4().hex
-            arguments = self._arguments(served, payload, identifier)
-            return arguments if isinstance(arguments, Nothing) else self._invoke(served, arguments, identifier)
+        served = self._action()
+        identifier = uuid.uuid4().hex
+        arguments = self._arguments(served, payload, identifier)
+        return arguments if isinstance(arguments, Nothing) else self._invoke(served, arguments, identifier)
 
     def handle(self, event: CloudEvent) -> tuple[Invocation, CloudEvent] | Nothing:
         """Call the action with an event's data, once per (source, id), and make the event that answers it.
 
         Raises as `call` does, and `event_running` while the same event is being handled here.
         """
-        with self._place():
-            served = self._action()
-            identifier = self._identifier(served, event)
-            arguments = self._arguments(served, _payload(event), identifier)
-            if isinstance(arguments, Nothing):
-                return arguments
-            with self._alone(identifier):
-                invocation = self._invoke(served, arguments, identifier)
-            return invocation, self._reply(event, identifier, invocation.result)
+        served = self._action()
+        self._refuse_own(served, event)
+        identifier = self._identifier(served, event)
+        arguments = self._arguments(served, _payload(event), identifier)
+        if isinstance(arguments, Nothing):
+            return arguments
+        with self._alone(identifier):
+            invocation = self._invoke(served, arguments, identifier)
+        return invocation, self._reply(event, identifier, invocation.result)
 
-    def failure(self, event: CloudEvent, error: KaasError) -> CloudEvent:
-        """The event that tells of an error."""
+    def failure(self, envelope: Envelope, event: CloudEvent | None, error: KaasError) -> CloudEvent:
+        """The event that tells of an error, of what came in `envelope` and was an event, or none that could be read."""
         served = self._served
         name = served.manifest.name if served is not None else "action"
+        identifier = uuid.uuid4().hex if event is None else self._identifier(served, event)
         return CloudEvent(
-            f"{event.id}-error",
+            f"{identifier}-error",
             self._settings.source(name),
             ERROR,
             {"error": error.to_json()},
-            event.subject or name,
-            event.trace,
-            event.is_structured,
+            (event.subject if event is not None else None) or name,
+            event.trace if event is not None else envelope.trace,
+            envelope.is_structured,
         )
 
     def _reply(self, event: CloudEvent, identifier: str, result: Any) -> CloudEvent:
@@ -127,27 +143,32 @@ class Service:
         )
 
     def _look(self) -> None:
-        """Find the action if it is not found yet, and see whether the pool answers."""
-        if self._served is None:
-            digest = self._known_digest()
-            text = self._looking.bundle(digest)["manifest"]
-            self._served = Served(digest, Manifest.parse(text))
+        """See whether the pool answers, and has the action under this token; find the action if it is not found yet."""
         self._looking.ready(timeout_s=_LOOK_SECONDS)
+        found = self._known()
+        if self._served is None:
+            manifest = Manifest.parse(found["manifest"])
+            check_bound(manifest, self._settings.arguments, self._settings.watched)
+            self._served = Served(str(found["digest"]), manifest)
 
-    def _known_digest(self) -> str:
-        """The digest of the action, which the pool has from now on."""
-        action = self._settings.action
-        if isinstance(action, Known):
-            return action.digest
-        if isinstance(action, Stored):
-            return str(self._looking.fetch_bundle(str(action.reference), action.digest)["digest"])
-        try:
-            self._looking.bundle(action.bundle.digest)
-        except KaasError as error:
-            if error.code != "bundle_unknown":
-                raise
+    def _known(self) -> dict[str, Any]:
+        """What the pool says of the action, which it has from now on."""
+        action, served = self._settings.action, self._served
+        # What is found at the start is what is served, whatever the object in the store becomes.
+        digest = served.digest if served is not None else None if isinstance(action, Stored) else action.digest
+        if digest is not None:
+            try:
+                return self._looking.bundle(digest)
+            except KaasError as error:
+                if error.code != "bundle_unknown" or isinstance(action, Known):
+                    raise
+        if isinstance(action, Bundled):
             self._looking.put_bundle(action.content)
-        return action.bundle.digest
+            digest = action.digest
+        elif isinstance(action, Stored):
+            digest = str(self._looking.fetch_bundle(str(action.reference), digest or action.digest)["digest"])
+        assert digest is not None
+        return self._looking.bundle(digest)
 
     def _tell(self, problem: KaasError | None) -> None:
         if problem is not None:
@@ -158,20 +179,6 @@ class Service:
             )
 
     # Calls.
-
-    @contextmanager
-    def _place(self) -> Iterator[None]:
-        if not self._calls.acquire(blocking=False):
-            raise PlatformError(
-                "pool_busy",
-                f"this instance handles {MAX_CALLS} calls already",
-                hint="try again, or let Knative start more instances: containerConcurrency at most 64",
-                retry_after_ms=1000,
-            )
-        try:
-            yield
-        finally:
-            self._calls.release()
 
     @contextmanager
     def _alone(self, identifier: str) -> Iterator[None]:
@@ -198,12 +205,15 @@ class Service:
             return told
         if told is None or manifest.event_input is None:
             return fitting({**bound, **payload}, {*manifest.buffers, *manifest.params})
-        reference = str(told.reference)
-        arguments: dict[str, Any] = {**bound, manifest.event_input: reference}
+        name, reference = manifest.event_input, str(told.reference)
+        arguments: dict[str, Any] = {**bound, name: reference}
+        given = bound.get("rename", {})
+        if isinstance(given, dict) and (given or manifest.rename):
+            # The object is this buffer's, whatever else would become it, or would be made of its name.
+            arguments["rename"] = {**{key: target for key, target in given.items() if target != name}, name: name}
         if told.etag is not None:
             # It saves the look at an object that the pool itself has written; the pool believes no more of it.
-            version = {"ref": reference, "etag": told.etag}
-            arguments["kaas"] = {"outputs": {manifest.event_input: version}}
+            arguments["kaas"] = {"outputs": {name: {"ref": reference, "etag": told.etag}}}
         refuse_loop(Call.parse(manifest, arguments, activation_id=identifier), told.reference, self._settings.watched)
         return arguments
 
@@ -224,19 +234,43 @@ class Service:
         try:
             invocation = invoke()
         except KaasError as error:
-            if error.code != "bundle_unknown" or not isinstance(action, Stored):
+            if error.code != "bundle_unknown":
                 raise
-            # The pool has lost what it knew; what is fetched now must be what this revision has served so far.
-            self._client.fetch_bundle(str(action.reference), served.digest)
+            self._restore(served, error)
             invocation = invoke()
         failure = error_of(invocation, _MORE_TIME)
         if failure is not None:
             raise CallFailedError(failure, invocation)
         return invocation
 
-    def _identifier(self, served: Served, event: CloudEvent) -> str:
+    def _restore(self, served: Served, problem: KaasError) -> None:
+        """Have the pool take the action again, of which it has lost what it knew. That is no fault of the call's."""
+        action = self._settings.action
+        if isinstance(action, Stored):
+            try:
+                self._client.fetch_bundle(str(action.reference), served.digest)
+                return
+            except KaasError as error:
+                problem = error
+        raise PlatformError(
+            "action_unavailable",
+            f"the pool has not got the action any more: {problem}",
+            hint="put back what this revision has served, or deploy a new one",
+            retry_after_ms=1000,
+        )
+
+    def _refuse_own(self, served: Served, event: CloudEvent) -> None:
+        if event.source == self._settings.source(served.manifest.name) and event.type.startswith((RESULT, ERROR)):
+            raise CallerError(
+                "argument_invalid",
+                "the event is an answer of this Service, and its answer would come in again, without end",
+                where="source",
+                hint="filter its Trigger by the type of the events that it is for",
+            )
+
+    def _identifier(self, served: Served | None, event: CloudEvent) -> str:
         """The idempotency key: another revision, with another bundle or other arguments, makes its own results."""
-        whole = [served.digest, self._settings.arguments, event.source, event.id]
+        whole = [served.digest if served is not None else None, self._settings.arguments, event.source, event.id]
         return f"event-{hashlib.sha256(json.dumps(whole, sort_keys=True).encode()).hexdigest()[:40]}"
 
 

@@ -10,9 +10,10 @@ from typing import Any
 import flask
 from werkzeug.exceptions import HTTPException
 
+from kaas.dtypes import shorten
 from kaas.errors import CallerError, KaasError
 from kaas.messages import MAX_REQUEST_BYTES, Invocation
-from kaas_proxy.cloud_events import CloudEvent, is_json, read_event
+from kaas_proxy.cloud_events import CloudEvent, Envelope, is_json
 from kaas_proxy.exchange import as_kaas, decode_json, json_answer, read_body
 from kaas_proxy.notifications import Nothing
 from kaas_proxy.service import CallFailedError, Service
@@ -21,6 +22,9 @@ from kaas_proxy.streams import Streams
 
 #: Without a word of the pool's on when to come back.
 _RETRY_AFTER_MS = 1000
+
+#: So much of each attribute of an event goes to the log, in characters.
+_LOGGED = 256
 
 
 def create_service_app(settings: Settings) -> flask.Flask:
@@ -33,7 +37,8 @@ def create_service_app(settings: Settings) -> flask.Flask:
     def call() -> flask.Response:
         exchange = _Exchange(service, streams)
         try:
-            return exchange.answer()
+            with service.place():
+                return exchange.answer()
         except CallFailedError as failed:
             return exchange.fail(failed.error, failed.invocation)
         except Exception as error:
@@ -70,15 +75,15 @@ class _Exchange:
         self._service = service
         self._streams = streams
         self._started = time.monotonic()
+        self._envelope = Envelope.of(flask.request.headers)
         self._event: CloudEvent | None = None
 
     def answer(self) -> flask.Response:
-        headers = flask.request.headers
         body = read_body(MAX_REQUEST_BYTES, "put data into the object store and give references")
-        self._event = read_event(headers, body)
-        if self._event is None:
-            answered = self._service.call(_payload(headers.get("Content-Type"), body))
+        if self._envelope is None:
+            answered = self._service.call(_payload(flask.request.headers.get("Content-Type"), body))
             return self._nothing(answered) if isinstance(answered, Nothing) else self._done(answered)
+        self._event = self._envelope.open(body)
         handled = self._service.handle(self._event)
         return self._nothing(handled) if isinstance(handled, Nothing) else self._done(*handled)
 
@@ -95,10 +100,10 @@ class _Exchange:
     def fail(self, error: KaasError, invocation: Invocation | None = None) -> flask.Response:
         self._log(invocation, error)
         status = error.row.knative or 503
-        if self._event is None:
+        if self._envelope is None:
             response = json_answer(status, {"error": error.to_json()})
         else:
-            response = _event_answer(status, self._service.failure(self._event, error))
+            response = _event_answer(status, self._service.failure(self._envelope, self._event, error))
         if status in (409, 429) or error.retry_after_ms is not None:
             milliseconds = _RETRY_AFTER_MS if error.retry_after_ms is None else error.retry_after_ms
             response.headers["Retry-After"] = str(math.ceil(milliseconds / 1000))
@@ -108,7 +113,8 @@ class _Exchange:
         summary: dict[str, Any] = {} if ignored is None else {"ignored": ignored}
         if self._event is not None:
             event = self._event
-            summary["event"] = {"id": event.id, "source": event.source, "type": event.type, **(event.trace or {})}
+            told = {"id": event.id, "source": event.source, "type": event.type, **(event.trace or {})}
+            summary["event"] = {name: _cut(text) for name, text in told.items()}
         if invocation is not None:
             summary["id"] = invocation.id
             summary["stats"] = (invocation.result or {}).get("kaas", {}).get("stats")
@@ -126,7 +132,7 @@ def _payload(content_type: str | None, body: bytes) -> Mapping[str, Any]:
     if not is_json(content_type):
         raise CallerError(
             "request_invalid",
-            f"the request's body is said to be {content_type}",
+            f"the request's body is said to be {shorten(content_type)}",
             where="header content-type",
             hint="send application/json, or a CloudEvent",
         )
@@ -141,6 +147,11 @@ def _payload(content_type: str | None, body: bytes) -> Mapping[str, Any]:
             hint='a kernel action takes its buffers and parameters by name: {"x": "s3://bucket/x.npy"}',
         )
     return value
+
+
+def _cut(text: str) -> str:
+    """A text for the log: an event's attributes may be as long as the event."""
+    return text if len(text) <= _LOGGED else f"{text[:_LOGGED]}..."
 
 
 def _event_answer(status: int, event: CloudEvent) -> flask.Response:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import stat
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,7 @@ from kaas.dtypes import shorten
 from kaas.errors import CallerError
 from kaas.messages import DEFAULT_BUDGET_MS, MAX_BUDGET_MS, check_digest
 from kaas.references import Reference, whole_reference
+from kaas_proxy.bound import check_bound
 from kaas_proxy.exchange import decode_json
 
 
@@ -24,6 +27,11 @@ class Bundled:
 
     content: bytes
     bundle: Bundle
+
+    @property
+    def digest(self) -> str:
+        """What it is known by."""
+        return self.bundle.digest
 
 
 @dataclass(frozen=True)
@@ -59,20 +67,25 @@ class Settings:
     @staticmethod
     def read(environment: Mapping[str, str]) -> Settings:
         """Read and check the variables, and open a bundle that is here. Raises CallerError with the variable's name."""
-        pool_url = environment.get("KAAS_POOL_URL")
+        pool_url = environment.get("KAAS_POOL_URL", "").strip()
         if not pool_url:
             raise CallerError(
                 "argument_invalid",
                 "nothing says where the pool is",
                 where="KAAS_POOL_URL",
-                hint="for example http://kaas-pool.kaas.svc:7233",
+                hint="for example https://kaas.kaas.svc:7233",
             )
+        action = _action(environment.get("KAAS_ACTION", ""), environment.get("KAAS_ACTION_DIGEST") or None)
+        arguments = _arguments(environment.get("KAAS_ARGUMENTS") or "{}")
+        watched = _watched(environment.get("KAAS_WATCHED") or None)
+        if isinstance(action, Bundled):
+            check_bound(action.bundle.manifest, arguments, watched)
         return Settings(
             pool_url,
             environment.get("KAAS_TOKEN") or None,
-            _action(environment["KAAS_ACTION"], environment.get("KAAS_ACTION_DIGEST") or None),
-            _arguments(environment.get("KAAS_ARGUMENTS") or "{}"),
-            _watched(environment.get("KAAS_WATCHED") or None),
+            action,
+            arguments,
+            watched,
             _budget(environment.get("KAAS_BUDGET_MS") or str(DEFAULT_BUDGET_MS)),
             environment.get("K_SERVICE") or None,
         )
@@ -92,11 +105,26 @@ class Settings:
 def _action(text: str, digest: str | None) -> Bundled | Stored | Known:
     if digest is not None:
         check_digest(digest, "KAAS_ACTION_DIGEST")
+    if not text.strip():
+        raise CallerError(
+            "argument_invalid",
+            "nothing says which action is served",
+            where="KAAS_ACTION",
+            hint="the path of a bundle in the image (a zip, a kaas.yaml, a folder), s3://bucket/key, or sha256:...",
+        )
     if text.startswith("sha256:"):
         _check_digest(check_digest(text, "KAAS_ACTION"), digest)
         return Known(text)
     if "://" in text:
-        return Stored(whole_reference(text, "KAAS_ACTION"), digest)
+        reference = whole_reference(text, "KAAS_ACTION")
+        if reference.scheme != "s3":
+            raise CallerError(
+                "reference_invalid",
+                f"{shorten(text)} would be a file of the pool's",
+                where="KAAS_ACTION",
+                hint="write a path in the container as it is, without file://",
+            )
+        return Stored(reference, digest)
     content = _content(Path(text))
     bundle = Bundle.open(content)
     _check_digest(bundle.digest, digest)
@@ -107,17 +135,24 @@ def _content(path: Path) -> bytes:
     try:
         if path.is_dir():
             return Bundle.pack(path)
+        if not stat.S_ISREG(path.stat().st_mode):
+            # To open a pipe could take for ever, and to read a device all memory.
+            raise _unreadable(path, "it is no file")
         size = path.stat().st_size
         if size > MAX_BYTES:
             raise too_large(f"{path} has {size} bytes")
         return path.read_bytes()
     except OSError as error:
-        raise CallerError(
-            "argument_invalid",
-            f"{str(path)!r} cannot be read: {error.strerror}",
-            where="KAAS_ACTION",
-            hint="the path of a bundle in the image (a zip, a kaas.yaml, a folder), s3://bucket/key, or sha256:...",
-        ) from None
+        raise _unreadable(path, error.strerror or str(error)) from None
+
+
+def _unreadable(path: Path, why: str) -> CallerError:
+    return CallerError(
+        "argument_invalid",
+        f"{str(path)!r} cannot be read: {why}",
+        where="KAAS_ACTION",
+        hint="the path of a bundle in the image (a zip, a kaas.yaml, a folder), s3://bucket/key, or sha256:...",
+    )
 
 
 def _check_digest(found: str, wanted: str | None) -> None:
@@ -150,16 +185,15 @@ def _watched(text: str | None) -> str | None:
     if text is None:
         return None
     prefix = f"{text}/" if text.count("/") == 2 else text
-    try:
-        Reference.parse(f"{prefix}object", "KAAS_WATCHED")
-    except CallerError as error:
-        raise CallerError(
-            error.code,
-            f"{shorten(text)} is no prefix that a bucket's notifications could be for",
-            where=error.where,
-            hint="for example s3://uploads/ or s3://uploads/photos/",
-        ) from None
-    return prefix
+    with suppress(CallerError):
+        if Reference.parse(f"{prefix}object", "KAAS_WATCHED").scheme == "s3":
+            return prefix
+    raise CallerError(
+        "reference_invalid",
+        f"{shorten(text)} is no prefix that a bucket's notifications could be for",
+        where="KAAS_WATCHED",
+        hint="for example s3://uploads/ or s3://uploads/photos/",
+    )
 
 
 def _budget(text: str) -> int:

@@ -68,10 +68,21 @@ def _texts(logs: Iterable[LogLine], summary: Mapping[str, Any] | None, error: st
     for line in logs:
         (err if line.stream == "stderr" else out).add(line.line)
     if error is not None:
-        err.add(f"error: {error}")
+        err.add(_visible(f"error: {error}"))
     if summary is not None:
-        out.add(json.dumps(summary, ensure_ascii=False, separators=(",", ":")))
+        out.add(_visible(json.dumps(summary, ensure_ascii=False, separators=(",", ":"))))
     return out, err
+
+
+def _visible(text: str) -> str:
+    """The text without what hides or turns text around where the log is read; JSON stays what it was."""
+    if text.isprintable():
+        return text
+    return "".join(char if char.isprintable() or char in "\n\t" else _escaped(char) for char in text)
+
+
+def _escaped(char: str) -> str:
+    return json.dumps(char)[1:-1] if ord(char) > 0x7F else f"\\u{ord(char):04x}"
 
 
 def _write(descriptor: int, text: _Text) -> None:

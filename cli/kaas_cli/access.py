@@ -52,7 +52,12 @@ def stale_address() -> str | None:
     """What to do if KAAS_POOL_URL says this machine, and no stack of this user is there; else None."""
     url = os.environ.get("KAAS_POOL_URL", "")
     stack = state_directory().running()
-    if urlsplit(url).hostname not in _LOCAL or (stack is not None and stack.pool_url == url):
+    # A stack of this machine has no certificate: https is a pool elsewhere, through a forwarded port.
+    if (
+        not url.startswith("http://")
+        or urlsplit(url).hostname not in _LOCAL
+        or (stack is not None and stack.pool_url == url)
+    ):
         return None
     begin = "" if stack is not None else "`kaas up`, then "
     return (

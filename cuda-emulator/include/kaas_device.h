@@ -1,27 +1,13 @@
 // The CUDA C++ device language for the host's compiler. It is included before every kernel source; a source never
-// includes it. `__global__`, `__launch_bounds__` and `__shared__` are no macros: the emulator's compiler reads and
-// replaces them after preprocessing (kaas_emulator/device_source.py).
+// includes it. `__global__`, `__launch_bounds__`, `__noinline__` and `__shared__` are no macros: the emulator's compiler
+// reads and replaces them after preprocessing (kaas_emulator/device_source.py).
 //
 // Functions that read or write through a kernel's pointer are __forceinline__: the line of a fault in one is then known.
 #pragma once
 
-// C23 has these, too, and C libraries declare them (glibc from 2.41 and 2.42), where they would meet CUDA's.
-#define cospi kaas_c23_cospi
-#define cospif kaas_c23_cospif
-#define rsqrt kaas_c23_rsqrt
-#define rsqrtf kaas_c23_rsqrtf
-#define sinpi kaas_c23_sinpi
-#define sinpif kaas_c23_sinpif
-#include <math.h>
-#undef cospi
-#undef cospif
-#undef rsqrt
-#undef rsqrtf
-#undef sinpi
-#undef sinpif
-
 #include <float.h>
 #include <limits.h>
+#include <math.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -36,7 +22,6 @@
 #define __grid_constant__
 #define __maxnreg__(...)
 #define __forceinline__ inline __attribute__((always_inline))
-#define __noinline__ __attribute__((noinline))
 #define __align__(bytes) __attribute__((aligned(bytes)))
 #define __builtin_align__(bytes) __attribute__((aligned(bytes)))
 #define __inline_hint__

@@ -1,9 +1,10 @@
 """What the host's compiler cannot read in preprocessed CUDA C++, in words it can.
 
-Three words are left: ``__global__`` goes, ``__launch_bounds__`` becomes a constant in the kernel's body, and
-``__shared__`` becomes thread-local storage, because one worker thread runs one block at a time.
-``extern __shared__ T name[]`` becomes a pointer to the block's dynamic shared memory, so that several kernels can see
-it with different types. Lines stay where they are.
+Four words are left: ``__global__`` goes, ``__noinline__`` becomes an attribute (a macro would also be replaced in the
+C++ library's attributes), ``__launch_bounds__`` becomes a constant in the kernel's body, and ``__shared__`` becomes
+thread-local storage, because one worker thread runs one block at a time. ``extern __shared__ T name[]`` becomes a
+pointer to the block's dynamic shared memory, so that several kernels can see it with different types. Lines stay where
+they are.
 """
 
 from __future__ import annotations
@@ -28,6 +29,9 @@ TOKEN = re.compile(
 )
 
 _DYNAMIC = re.compile(r"(?P<type>.*?)\b(?P<name>[A-Za-z_]\w*)\s*\[[^\]]*\](?P<rest>(?:\s*\[[^\]]*\])*)\s*\Z", re.DOTALL)
+
+#: What comes before the word where it is an attribute's name already.
+_ATTRIBUTE = re.compile(r"(?:__attribute(?:__)?\s*\(\s*\([^()]*|::\s*)\Z")
 
 #: The device language, included before every source.
 PREFIX = "kaas_device.h"
@@ -70,6 +74,9 @@ class _Reader:
         self._words.append(word)
         if word == "__global__":
             self.replacements.append((start, end, ""))
+        elif word == "__noinline__":
+            if _ATTRIBUTE.search(self.text, max(0, start - 200), start) is None:
+                self.replacements.append((start, end, "__attribute__((noinline))"))
         elif word == "__shared__":
             self._shared.append((start, end))
         elif word == "__launch_bounds__":

@@ -125,7 +125,7 @@ def _manifest_of(files: Mapping[str, bytes]) -> bytes:
     elsewhere = sorted(path for path in files if path.endswith(f"/{FILE_NAME}"))
     hint = f"a bundle is a zip of {FILE_NAME} and the sources it names"
     if elsewhere:
-        hint = f"there is {elsewhere[0]}: zip the contents of that folder, not the folder"
+        hint = f"there is {elsewhere[0]}: a bundle is that folder, or a zip of its contents"
     elif "kaas.yml" in files:
         hint = f"there is kaas.yml: name it {FILE_NAME}"
     raise AuthorError("manifest_missing", f"the bundle has no {FILE_NAME} at its root", hint=hint)

@@ -175,7 +175,10 @@ class _CallReader:
         is_param = name in self.manifest.params
         hint = f"give a {'value' if is_param else 'reference'} as argument {name!r}"
         strange = [key for key in unknown if key not in CONNECTION]
-        if meant := _near(name, strange):
+        if not is_param and strange == ["Records"]:
+            # What object stores send of an object that was stored.
+            hint = f"a notification is an input where the manifest says which: `events: {{input: {name}}}`"
+        elif meant := _near(name, strange):
             hint = f"the call also has {meant}; was {name!r} meant?"
         elif strange:
             fits = _is_scalar if is_param else _is_array

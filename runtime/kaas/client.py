@@ -12,6 +12,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import re
 import time
 import uuid
 from collections.abc import Mapping
@@ -20,7 +21,14 @@ from types import TracebackType
 from typing import Any, get_args
 from urllib.parse import quote
 
-from kaas.connections import ConnectionFailedError, Connections, LostError, SilentError, UntrustedError
+from kaas.connections import (
+    CertificateError,
+    ConnectionFailedError,
+    Connections,
+    LostError,
+    SilentError,
+    UntrustedError,
+)
 from kaas.errors import CallerError, KaasError, PlatformError
 from kaas.messages import DEFAULT_BUDGET_MS, MAX_BUDGET_MS, Invocation, InvocationRequest, RefreshRequest, State
 
@@ -36,7 +44,14 @@ STATUS_SECONDS = 10.0
 #: The compiler's own limit is 60 s of processor time per source; several sources may be compiled, on a busy machine.
 UPLOAD_SECONDS = 300.0
 
+_TOKEN = re.compile(r"[ -~]+")
+
 _STATES = frozenset(get_args(State))
+
+_TRUST = (
+    "SSL_CERT_FILE=/path/to/ca.crt names the certificate of the authority that signed the pool's; "
+    "its address has to be one of the names that the certificate is for"
+)
 
 _CONNECT_SECONDS = 3.0
 _FIRST_PAUSE_SECONDS = 0.05
@@ -47,8 +62,15 @@ _MAX_LOST = 3
 
 
 def bearer(token: str) -> str:
-    """The `Authorization` header of a pool token."""
-    return f"Bearer {token}"
+    """The `Authorization` header of a pool token; raises `unauthenticated` for what no header can carry."""
+    text = token.strip()  # Where secrets are kept they often end in a line end.
+    if not _TOKEN.fullmatch(text):
+        raise CallerError(
+            "unauthenticated",
+            "the token is empty, or has characters that no HTTP header can carry",
+            hint="a token of the pool has printable ASCII characters",
+        )
+    return f"Bearer {text}"
 
 
 def basic(api_key: str) -> str:
@@ -222,6 +244,8 @@ class PoolClient:
         except ValueError:
             answer = None
         if not isinstance(answer, dict):
+            # Somebody else, as where a Service of Kubernetes has no pod yet: the next connection may lead to the pool.
+            self._connections.close()
             raise self._unreachable(f"answered {status} with something that is not JSON")
         if 200 <= status < 300:
             return answer
@@ -245,6 +269,8 @@ class PoolClient:
                 return self._connections.send(method, path, body, headers, connect_s=connect, answer_s=left)
             except SilentError as error:
                 raise self._unreachable(f"{error} ({timeout_s:.1f} s)", _Unanswered) from error
+            except CertificateError as error:
+                raise PlatformError("pool_unreachable", f"the pool at {self.url} {error}", hint=_TRUST) from error
             except UntrustedError as error:
                 raise self._unreachable(str(error)) from error
             except ConnectionFailedError as error:

@@ -7,6 +7,7 @@ invocation through the action proxy may take (docs/numbers.md, P5).
 from __future__ import annotations
 
 import io
+import re
 import select
 import socket
 import ssl
@@ -18,6 +19,9 @@ from functools import partial
 from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
 from typing import Any, cast
 from urllib.parse import urlsplit
+
+#: A name or an address; `http.client` takes no others, and says so only when it connects.
+_HOST = re.compile(r"[^\x00-\x20/?#@\x7f]+")
 
 #: Connections kept idle; more may be in use.
 _MOST_IDLE = 64
@@ -38,6 +42,10 @@ class UntrustedError(ConnectionFailedError):
     """The server is there and cannot be trusted; trying again is of no use."""
 
 
+class CertificateError(UntrustedError):
+    """No authority that this machine knows has signed its certificate, or for another name."""
+
+
 class LostError(ConnectionFailedError):
     """The connection ended before the answer did: the request may have been taken."""
 
@@ -55,9 +63,13 @@ class Connections:
         Raises ValueError for anything but http and https.
         """
         parts = urlsplit(url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
+        if parts.username is not None or parts.password is not None:
+            raise ValueError("it has a user's name or a password, which is not sent and would be shown in messages")
+        if parts.scheme not in ("http", "https") or not _HOST.fullmatch(host := parts.hostname or ""):
             raise ValueError(f"{url!r} is not the URL of an HTTP server")
-        self._host, self._port = parts.hostname, parts.port
+        if parts.query or parts.fragment:
+            raise ValueError(f"{url!r} has more than scheme, host, port and a path")
+        self._host, self._port = host, parts.port
         self._prefix = parts.path.rstrip("/")
         # Certificates of the system, or of SSL_CERT_FILE and SSL_CERT_DIR.
         self._tls = ssl.create_default_context() if parts.scheme == "https" else None
@@ -159,7 +171,7 @@ def _connect(connection: HTTPConnection, seconds: float) -> None:
     try:
         connection.connect()
     except ssl.SSLCertVerificationError as error:
-        raise UntrustedError(f"has no certificate that this machine trusts: {error.verify_message}") from error
+        raise CertificateError(f"has no certificate that this machine trusts: {error.verify_message}") from error
     except ssl.SSLError as error:
         raise UntrustedError(f"does not speak TLS as this machine does: {error.reason or error}") from error
     except TimeoutError as error:

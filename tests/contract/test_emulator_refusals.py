@@ -172,9 +172,12 @@ def test_static_shared_memory_has_a_limit(tmp_path: Path) -> None:
         '#include <iostream>\n#include <ctime>\n#include "part.h"\n' + KERNEL.replace("BODY", "*out = clock();"),
         KERNEL.replace("BODY", "const int texture = 1, cuda = 2, surface = 3; *out = texture + cuda + surface;"),
         'asm(".data\\n\\t.align 1<<4\\n\\t.align 0\\n\\t.long\\t07\\n.text");' + KERNEL.replace("BODY", ""),
+        # As C++ libraries have it from GCC 12 on.
+        "__attribute__((__cold__, __noinline__)) void one(); [[gnu::__noinline__]] void two();"
+        "__device__ __noinline__ int three() { return 3; }" + KERNEL.replace("BODY", "*out = three();"),
         KERNEL.replace("BODY", 'const char* asm_text = "asm <<< __managed__"; *out = asm_text[0];'),
     ],
-    ids=["empty assembly", "headers with assembly", "names", "assembly of the compiler's form", "text"],
+    ids=["empty assembly", "headers with assembly", "names", "assembly of the compiler's form", "attributes", "text"],
 )
 def test_what_only_looks_like_it_compiles(tmp_path: Path, text: str) -> None:
     (tmp_path / "part.h").write_text('extern "C" int renamed(int) __asm__("abs");\n')

@@ -2,13 +2,14 @@
 # Is what the README asks for enough? Makes a bare Debian in a folder, installs there what the README names and
 # nothing else, clones this repository's last commit into it, and runs `make demo` and `make test` as a plain user.
 #
-#   sudo tests/fresh-machine/bare-debian.sh [make target ...]
+#   sudo [SUITE=trixie] tests/fresh-machine/bare-debian.sh [make target ...]
 #
+# SUITE is a Debian release, bookworm unless given: a newer one has newer compilers and C libraries.
 # Where packages come from is this machine's own configuration: apt's, pip's, its certificates and proxies.
 # Exits 77 where it cannot run, and says why. TMPDIR chooses the disk (4 GiB); the folder is removed at the end.
 set -euo pipefail
 
-suite=bookworm
+suite=${SUITE:-bookworm}
 packages=(python3 python3-venv python3-dev g++ make git)
 repository=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 targets=("$@")
@@ -22,9 +23,10 @@ cannot() {
 for tool in debootstrap apt-get unshare pivot_root git; do
     command -v "$tool" >/dev/null || cannot "there is no $tool here"
 done
-mirror=$(apt-get indextargets --format "\$(RELEASE) \$(REPO_URI)" 'Created-By: Packages' |
-    awk -v suite=$suite '$1 == suite {print $2; exit}')
-[[ -n $mirror ]] || cannot "apt is not configured for Debian $suite here"
+# Whatever release this machine is, its mirror has the others.
+mirror=$(apt-get indextargets --format "\$(RELEASE) \$(REPO_URI) \$(COMPONENT) \$(ORIGIN)" 'Created-By: Packages' |
+    awk '$1 !~ /[-\/]/ && $3 == "main" && $4 == "Debian" {print $2; exit}')
+[[ -n $mirror ]] || cannot "apt has no mirror of Debian here"
 unshare --mount --pid --fork true || cannot "new mount and process namespaces are not allowed here"
 
 root=$(mktemp -d "${TMPDIR:-/var/tmp}/bare-debian.XXXXXX")
@@ -72,8 +74,7 @@ debootstrap --variant=minbase "$suite" "$root" "$mirror" >"$root.log" 2>&1 || {
 rm -f "$root.log"
 
 step "installing ${packages[*]}"
-apt-get indextargets --format "deb \$(REPO_URI) \$(RELEASE) \$(COMPONENT)" 'Created-By: Packages' |
-    awk -v suite=$suite 'index($3, suite) == 1' | sort -u >"$root/etc/apt/sources.list"
+echo "deb $mirror $suite main" >"$root/etc/apt/sources.list"
 apt-config dump Acquire >"$root/etc/apt/apt.conf.d/host"
 for file in /etc/resolv.conf /etc/hosts; do
     [[ -e $file ]] && cp -L "$file" "$root$file"

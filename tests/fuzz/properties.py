@@ -22,10 +22,11 @@ from kaas.expressions import HIGH, LOW, Expression
 from kaas.formats import npy, safetensors
 from kaas.manifest import Manifest
 from kaas.references import Reference, output_reference
+from kaas.strict_json import MAX_DEPTH
 from kaas_pool.frames import INLINE_BYTES, Link, LinkClosed
 from kaas_pool.front.executor_frames import check_frame
 from kaas_pool.front.pins import object_id_of
-from kaas_pool.front.requests import MAX_DEPTH, parse_json
+from kaas_pool.front.requests import parse_json
 
 VALUE = "value"
 

@@ -80,8 +80,10 @@ class KnativeService(ProxyProcess):
     def __enter__(self) -> KnativeService:
         return self
 
-    def request(self, method: str, path: str, body: bytes = b"", headers: dict[str, str] | None = None) -> Answer:
-        """One request on a connection of its own."""
+    def request(
+        self, method: str, path: str, body: bytes | Iterator[bytes] = b"", headers: dict[str, str] | None = None
+    ) -> Answer:
+        """One request on a connection of its own; what is iterated over is sent in chunks."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
         try:
             connection.request(method, path, body or None, headers or {})

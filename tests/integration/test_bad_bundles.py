@@ -123,7 +123,7 @@ BROKEN = {
     "no kaas.yaml": (
         zipped({"action/kaas.yaml": MANIFEST, "action/src/scale.cu": SOURCE}),
         "manifest_missing",
-        {"message": "no kaas.yaml at its root", "hint": "zip the contents of that folder"},
+        {"message": "no kaas.yaml at its root", "hint": "or a zip of its contents"},
     ),
     "no YAML": (edited("kaas: 1", "kaas: [1"), "manifest_invalid", {"where": "kaas.yaml:"}),
     "aliases that multiply": (

@@ -134,6 +134,8 @@ def test_a_wrong_address_and_a_wrong_token(here: dict[str, str]) -> None:
     assert done.returncode == 3
     assert "connection refused" in done.stderr
     assert 'none of your stacks is there: `eval "$(kaas env)"` again; or `unset KAAS_POOL_URL`' in done.stderr
+    done = kaas(*invoke, environment={**here, "KAAS_POOL_URL": "https://127.0.0.1:1"})
+    assert "stacks" not in done.stderr, "a stack has no certificate"
 
 
 def test_down(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from kaas.client import PoolClient
 from kaas.connections import (
     Connections,
     LostError,
@@ -20,6 +21,7 @@ from kaas.connections import (
     UnreachedError,
     UntrustedError,
 )
+from kaas.errors import PlatformError
 
 ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 
@@ -198,6 +200,23 @@ def test_no_url(url: str) -> None:
         Connections(url)
 
 
+def test_who_is_no_pool_is_not_asked_again() -> None:
+    def other(connection: socket.socket) -> None:
+        while connection.recv(65536):
+            connection.sendall(b"HTTP/1.1 404 Not Found\r\nContent-Length: 4\r\n\r\nnone")
+
+    def pool(connection: socket.socket) -> None:
+        connection.recv(65536)
+        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}")
+
+    with server(other, pool) as url:
+        client = PoolClient(url)
+        with pytest.raises(PlatformError, match="answered 404 with something that is not JSON"):
+            client.ready()
+        client.ready()
+        client.close()
+
+
 @pytest.fixture(scope="module")
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
     if shutil.which("openssl") is None:
@@ -215,6 +234,10 @@ def test_certificates(certificate: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     context.load_cert_chain(certificate, certificate.with_suffix(".key"))
     with server(answers(1), tls=context) as url, pytest.raises(UntrustedError, match="certificate"):
         get(Connections(url))
+    with server(answers(1), tls=context) as url, pytest.raises(PlatformError) as caught:
+        PoolClient(url).ready()
+    assert caught.value.hint is not None
+    assert "SSL_CERT_FILE" in caught.value.hint
     monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
     with server(answers(1), tls=context) as url:
         connections = Connections(url)

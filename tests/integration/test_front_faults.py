@@ -21,6 +21,10 @@ from kaas.client import digest_of
 from kaas_pool.frames import Frame
 
 IN_PLACE_ARGUMENTS = {"x": "s3://data/x.npy", "w": [2.0]}
+#: With an output beside the one that is changed in place.
+IN_PLACE_AND_MORE = IN_PLACE.replace("graph:\n", "  also: {io: out, dtype: float32, shape: [n]}\ngraph:\n").replace(
+    "args: [w, x, int32(n)]", "args: [w, x, int32(n)]\n  - copy: {from: x, to: also}"
+)
 
 
 @pytest.fixture
@@ -320,6 +324,28 @@ def test_a_retry_knows_its_own_write(front: FrontProcess) -> None:
     written = front.mover.objects["data", "x.npy"]
     assert (written.data, written.activation) == (b"written", "mine")
     assert reply.body["result"]["kaas"]["outputs"]["x"]["etag"] == written.etag
+    assert len(front.mover.of("store")) == 1
+
+
+@pytest.mark.parametrize("beside", [{}, {"also": "inline"}])
+def test_what_was_left_does_not_change_an_object_twice(front: FrontProcess, beside: dict[str, str]) -> None:
+    client = front.client()
+    bundle = client.upload(IN_PLACE_AND_MORE if beside else IN_PLACE)
+    arguments = {**IN_PLACE_ARGUMENTS, **beside}
+
+    def store_silently(_: Any, frame: Frame) -> None:
+        item = frame["object"]
+        front.mover.put(item["bucket"], item["key"], npy(np.ones(4, np.float32)), frame["activation"])
+
+    front.mover.script = script = Script("store", store_silently)
+    with client.connection({"bundle": bundle, "arguments": arguments, "id": "mine"}):
+        front.mover.wait_until(lambda: bool(script.seen))
+    wait_until(lambda: client.get("/v1/invocations/mine").body["state"] == "cancelled")
+    body = client.invoke(bundle, arguments, id="mine").body
+    if beside:
+        assert body["error"]["code"] == "object_changed", "what else it had to say is lost"
+    else:
+        assert body["result"]["kaas"]["outputs"]["x"]["etag"] == front.mover.objects["data", "x.npy"].etag
     assert len(front.mover.of("store")) == 1
 
 

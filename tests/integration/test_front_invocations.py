@@ -208,6 +208,42 @@ def test_a_client_that_leaves_cancels(front: FrontProcess) -> None:
     wait_until(lambda: front.client("admin-token").get("/v1/devices").body["devices"][0]["busy"] == 0)
 
 
+def test_what_a_client_left_runs_again_when_it_comes_back(front: FrontProcess) -> None:
+    """Its instance was killed, say, and the event is delivered to the next one."""
+    client = front.client()
+    bundle = client.upload(SAXPY)
+    gate = Gate(front)
+    for count in (1, 2):
+        with client.connection({"bundle": bundle, "arguments": VALUES, "id": "left"}):
+            gate.wait_for(count)
+        wait_until(lambda: client.get("/v1/invocations/left").body["state"] == "cancelled")
+    assert client.invoke(bundle, {**VALUES, "a": 7}, id="left").code == "id_conflict"
+    # The slots are still those of the runs that were left, until their executor lets go of them.
+    last = client.invoking(bundle, VALUES, id="left")
+    wait_until(lambda: states(front)["queued"] == 1)
+    [executor] = front.supervisor.tenants()
+    for _, frame in list(gate.held):
+        executor.fail(frame["inv"], "cancelled")
+    gate.wait_for(3)
+    assert len({frame["inv"] for _, frame in gate.held}) == 3
+    executor.fail(gate.held[2][1]["inv"], "kernel_fault")
+    assert last.reply().body["error"]["code"] == "kernel_fault"
+    assert client.invoke(bundle, VALUES, id="left").body["error"]["code"] == "kernel_fault", "that is a result"
+    assert len(gate.held) == 3
+
+
+def test_what_was_cancelled_on_request_stays_so(front: FrontProcess) -> None:
+    client = front.client()
+    bundle = client.upload(SAXPY)
+    gate = Gate(front)
+    pending = client.invoking(bundle, VALUES, id="unwanted")
+    gate.wait_for(1)
+    client.delete("/v1/invocations/unwanted")
+    for reply in (pending.reply(), client.invoke(bundle, VALUES, id="unwanted")):
+        assert reply.body["error"]["code"] == "cancelled"
+    assert len(gate.held) == 1
+
+
 def test_a_client_that_leaves_with_another_request_behind_cancels(front: FrontProcess) -> None:
     client = front.client()
     bundle = client.upload(SAXPY)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -121,3 +122,55 @@ def test_an_output_that_would_make_the_next_event_is_refused(
     assert answer.error["where"] == "arguments.outputs"
     assert "KAAS_WATCHED" in answer.error["hint"]
     assert keys(s3, f"{name}/out") == []
+
+
+def test_a_prefix_that_the_notification_cannot_have_come_from(
+    pool: PoolProcess, s3: S3Client, stored: Any, name: str, tmp_path: Path
+) -> None:
+    """Something else is watched, too."""
+    bound = {"KAAS_ARGUMENTS": json.dumps({"outputs": f"s3://alice/{name}/out"}), "KAAS_WATCHED": "s3://alice/other/"}
+    with ready_service(tmp_path, f"http://127.0.0.1:{pool.port}", HISTOGRAM, **bound) as service:
+        answer = service.call({"Records": [stored]})
+    assert (answer.status, answer.error["code"]) == (422, "argument_invalid")
+    assert "without end" in answer.error["message"]
+    assert keys(s3, f"{name}/out") == []
+
+
+def test_a_loop_in_disguise_does_not_start(s3: S3Client, name: str, tmp_path: Path) -> None:
+    s3.put_object(Bucket="alice", Key=f"/{name}//x.bin", Body=CONTENT)
+    assert keys(s3, f"{name}/") == [f"{name}/x.bin"], "several slashes are one to this store"
+    bound = {
+        "KAAS_ARGUMENTS": json.dumps({"outputs": f"s3://alice//{name}"}),
+        "KAAS_WATCHED": f"s3://alice/{name}/",
+    }
+    with KnativeService(tmp_path, "http://127.0.0.1:9", HISTOGRAM, None, **bound) as service:
+        assert service.process.wait(60) == 1
+        assert "without end" in service.stderr
+
+
+@pytest.mark.parametrize(
+    ("manifest", "bound"),
+    [
+        ("rename: {image: data}\n", {"image": [1, 2, 3]}),
+        ("rename: {data: other}\n", {}),
+        ("", {"image": [1, 2, 3], "rename": {"image": "data"}}),
+        ("", {"rename": {"data": "other"}}),
+    ],
+)
+def test_the_object_is_the_buffers_whatever_is_renamed(
+    pool: PoolProcess, s3: S3Client, stored: Any, tmp_path: Path, manifest: str, bound: dict[str, Any]
+) -> None:
+    action = tmp_path / "action"
+    shutil.copytree(HISTOGRAM, action)
+    text = (action / "kaas.yaml").read_text() + manifest
+    (action / "kaas.yaml").write_text(
+        text.replace("buffers:\n", "params: {other: {type: int32, default: 0}}\nbuffers:\n")
+    )
+    variables = {
+        "KAAS_ARGUMENTS": json.dumps({"outputs": "s3://alice/counts", **bound}),
+        "KAAS_WATCHED": "s3://alice/test/",
+    }
+    with ready_service(tmp_path / "s", f"http://127.0.0.1:{pool.port}", action, **variables) as service:
+        answer = service.call({"Records": [stored]})
+    assert answer.status == 200, answer
+    counts(s3, answer.json)

@@ -6,6 +6,7 @@ import contextlib
 import http.client
 import json
 import select
+import socket
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -15,6 +16,7 @@ from typing import Any
 import pytest
 from front_process import SAXPY, wait_until
 from knative_service import Answer, KnativeService, encoded, event, ready_service, serving
+from proxy_process import ProxyProcess
 from scripted_pool import Request, ScriptedPool, done, error
 from tcp_proxy import TcpProxy
 
@@ -23,6 +25,7 @@ from kaas.errors import ERRORS
 from kaas.messages import MAX_REQUEST_BYTES
 
 RESULT: dict[str, Any] = {"z": "s3://out/z.npy", "kaas": {"outputs": {}, "stats": {"device": "0"}}}
+PARENT = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 SERVED = {code: row for code, row in ERRORS.items() if row.pool is not None and row.knative is not None}
 
 
@@ -95,14 +98,14 @@ def test_a_plain_call(service: KnativeService, pool: ScriptedPool) -> None:
 
 @pytest.mark.parametrize("structured", [False, True])
 def test_an_event_is_answered_with_an_event(service: KnativeService, pool: ScriptedPool, structured: bool) -> None:
-    sent = event({"x": [1]}, id=f"one/{structured}", subject="a b", traceparent="00-1", unknown="x")
+    sent = event({"x": [1]}, id=f"one/{structured}", subject="a b", traceparent=PARENT, unknown="x")
     answer = service.send(sent, structured=structured)
     assert answer.status == 200
     assert answer.headers["content-type"].startswith("application/cloudevents+json") == structured
     told = is_event(answer, "dev.kaas.result")
     assert told.get_data() == RESULT
     assert (told.get_source(), told.get_subject()) == ("/kaas/my-saxpy", "a b")
-    assert told.get_extension("traceparent") == "00-1"
+    assert told.get_extension("traceparent") == PARENT
     assert told.get_extension("unknown") is None
     assert told.get_id() == invoked(pool)[0]["id"]
     assert is_event(service.send(event(id="no subject")), "dev.kaas.result").get_subject() == "saxpy"
@@ -115,6 +118,39 @@ def test_a_chain_of_actions_never_answers_with_the_type_it_was_sent(service: Kna
         kind = service.send(event({}, type=kind)).event().get_type()
         assert kind not in seen
         seen.add(kind)
+
+
+def test_an_event_of_its_own_is_refused(service: KnativeService, pool: ScriptedPool) -> None:
+    """A Trigger without a filter would go round for ever."""
+    for structured in (False, True):
+        told = service.send(event({}), structured=structured).event()
+        pool.requests.clear()
+        answer = service.send(told, structured=structured)
+        assert (answer.status, answer.error["code"], answer.error["where"]) == (422, "argument_invalid", "source")
+        assert service.send(event(source=told.get_source(), type="dev.kaas.error")).status == 422
+        assert invoked(pool) == []
+        assert service.send(event(source=told.get_source(), type="of.something.else")).status == 200
+
+
+def test_errors_of_different_events_have_different_ids(service: KnativeService, pool: ScriptedPool) -> None:
+    pool.script = serving(SAXPY, lambda request: (422, error("input_missing")))
+    sent = [event(id="1", source="/a"), event(id="1", source="/b"), event(id="2", source="/a")]
+    ids = [service.send(one).event().get_id() for one in (*sent, sent[0])]
+    assert len(set(ids)) == 3
+    assert ids[3] == ids[0]
+
+
+def test_what_hides_in_a_log_is_shown(service: KnativeService, pool: ScriptedPool) -> None:
+    """Attributes are as their sender likes: of any length, with line ends and what terminals act upon."""
+    odd = "a\nerror: b\x1b[2J\x7f\x9b\u202e\u2028\U000e0001"
+    service.send(event({}, id=odd, source="s" * 100_000), structured=True)
+    pool.script = serving(SAXPY, lambda request: (422, error("object_not_found", where=odd)))
+    service.send(event({}, id=odd), structured=True)
+    lines = service.stdout.splitlines()
+    assert [json.loads(line)["kaas"]["event"]["id"] for line in lines] == [odd, odd]
+    assert max(map(len, lines)) < 1000
+    for text in (*lines, *service.stderr.splitlines()):
+        assert text.isprintable()
 
 
 def test_the_same_event_is_the_same_invocation(service: KnativeService, pool: ScriptedPool) -> None:
@@ -185,9 +221,9 @@ def test_statuses_are_those_of_the_table(service: KnativeService, pool: Scripted
 def test_what_a_broker_never_tries_again() -> None:
     """The caller's fault and a spent budget; what is ours, and a full pool, it does."""
     for code, row in ERRORS.items():
-        if row.knative is None or code in ("event_running", "id_conflict", "route_unknown"):
+        if row.knative is None or code in ("event_running", "request_incomplete", "route_unknown"):
             continue
-        again = row.knative in (404, 409, 429) or row.knative >= 500
+        again = row.knative in (404, 408, 409, 429) or row.knative >= 500
         assert again == (row.blame == "platform"), code
 
 
@@ -238,6 +274,12 @@ def test_broken_requests_do_not_reach_the_pool(
     answer = service.request("POST", "/", body, headers)
     assert (answer.status, answer.error["code"]) == (status, code)
     assert invoked(pool) == []
+    # What claims to be an event is answered with one, whatever is wrong with it.
+    if code == "event_invalid":
+        told = is_event(answer, "dev.kaas.error")
+        assert (told.get_source(), told.get_subject()) == ("/kaas/my-saxpy", "saxpy")
+    else:
+        assert answer.headers["content-type"] == "application/json"
 
 
 @pytest.mark.parametrize("structured", [False, True])
@@ -248,6 +290,7 @@ def test_data_that_are_no_arguments(
     answer = service.send(event(data, datacontenttype=kind), structured=structured)
     assert (answer.status, answer.error["code"]) == (422, "argument_invalid")
     assert invoked(pool) == []
+    is_event(answer, "dev.kaas.error")
 
 
 @pytest.mark.parametrize("structured", [False, True])
@@ -263,9 +306,84 @@ def test_an_event_of_1_mib_and_a_byte_more(service: KnativeService, pool: Script
     assert service.request("POST", "/", body, headers).status == 200
     [sent] = invoked(pool)
     assert sent["arguments"] == {"a": 2, "outputs": "s3://out/saxpy", "x": [1]}
-    answer = service.request("POST", "/", sized(MAX_REQUEST_BYTES + 1)[1], headers)
-    assert (answer.status, answer.error["code"]) == (422, "payload_too_large")
+    large = sized(MAX_REQUEST_BYTES + 1)[1]
+    # Of what comes in chunks nobody knows the length before; its first part may be JSON.
+    for sent in (large, iter([large]), iter([body, b" "]), iter([body, b" " * MAX_REQUEST_BYTES])):
+        answer = service.request("POST", "/", sent, headers)
+        assert (answer.status, answer.error["code"]) == (422, "payload_too_large")
+        is_event(answer, "dev.kaas.error")
     assert len(pool.invocations) == 1
+
+
+def raw(service: KnativeService, *pieces: bytes) -> bytes:
+    """What is answered to these bytes until the server closes, the client having closed its half at the end."""
+    with socket.create_connection(("127.0.0.1", service.port), timeout=60) as sock:
+        for piece in pieces:
+            sock.sendall(piece)
+        sock.shutdown(socket.SHUT_WR)
+        return b"".join(iter(lambda: sock.recv(65536), b""))
+
+
+HEAD = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+CHUNKED = HEAD + b"Transfer-Encoding: chunked\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    ("sent", "status", "code"),
+    [
+        (HEAD + b"Content-Length: 100\r\n\r\n", 408, "request_incomplete"),
+        (HEAD + b"Content-Length: 100\r\n\r\n{}", 408, "request_incomplete"),
+        (CHUNKED + b"5\r\n{}", 408, "request_incomplete"),
+        (CHUNKED + b"zz\r\n{}\r\n0\r\n\r\n", 400, "request_invalid"),
+    ],
+)
+def test_half_a_request_is_no_call(
+    service: KnativeService, pool: ScriptedPool, sent: bytes, status: int, code: str
+) -> None:
+    """A sender that dies in the middle: its event comes again, whole, and must not be known by then."""
+    answer = raw(service, sent)
+    assert answer.startswith(b"HTTP/1.1 %d " % status)
+    assert json.loads(answer.partition(b"\r\n\r\n")[2])["error"]["code"] == code
+    assert invoked(pool) == []
+    assert "Traceback" not in service.stderr
+
+
+def test_who_is_slow_to_send_a_call_has_a_place_too(service: KnativeService, pool: ScriptedPool) -> None:
+    """Each has a thread, and there must be some for probes."""
+    with contextlib.ExitStack() as stack:
+        slow = [stack.enter_context(socket.create_connection(("127.0.0.1", service.port))) for _ in range(64)]
+        for sock in slow:
+            # Who is told to go on is being read.
+            sock.sendall(HEAD + b"Expect: 100-continue\r\nContent-Length: 2\r\n\r\n")
+            assert sock.recv(100).startswith(b"HTTP/1.1 100 ")
+        assert service.call({}).error["code"] == "pool_busy"
+        assert service.is_ready()
+        for sock in slow:
+            sock.sendall(b"{}")
+            assert sock.recv(100).startswith(b"HTTP/1.1 200 ")
+    assert len(pool.invocations) == 64
+
+
+@pytest.mark.slow
+def test_silence_in_the_middle_of_a_request_ends_it(service: KnativeService) -> None:
+    """More of them than there are threads, and all others are served again."""
+    with contextlib.ExitStack() as stack:
+        for sent in (HEAD, HEAD + b"Content-Length: 2\r\n\r\n"):
+            for _ in range(100):
+                sock = stack.enter_context(socket.create_connection(("127.0.0.1", service.port)))
+                sock.sendall(sent)
+        assert service.request("GET", "/health/liveness").status == 200
+        wait_until(lambda: service.call({}).status == 200)
+    assert "Traceback" not in service.stderr
+
+
+def test_clients_that_do_not_close_keep_nobody_out(service: KnativeService) -> None:
+    """More of them than 2 s each would leave time for."""
+    with contextlib.ExitStack() as stack:
+        for _ in range(40):
+            sock = stack.enter_context(socket.create_connection(("127.0.0.1", service.port)))
+            sock.sendall(b"GET /health/liveness HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        assert service.request("GET", "/health/liveness").status == 200
 
 
 @pytest.mark.parametrize(
@@ -282,11 +400,11 @@ def test_what_the_pool_has_to_say_is_in_the_log(service: KnativeService, pool: S
         {"time": "2026-01-01T00:00:00.000Z", "stream": "stderr", "line": "kaas: noted"},
     ]
     pool.script = serving(SAXPY, lambda request: done(request, RESULT, lines))
-    service.send(event({}, id="e", traceparent="00-1"))
+    service.send(event({}, id="e", traceparent=PARENT))
     printed, summary = service.stdout.splitlines()
     assert (printed, service.stderr) == ("printed", "kaas: noted\n")
     told = json.loads(summary)["kaas"]
-    assert told["event"] == {"id": "e", "source": "/tests", "type": "dev.kaas.invoke", "traceparent": "00-1"}
+    assert told["event"] == {"id": "e", "source": "/tests", "type": "dev.kaas.invoke", "traceparent": PARENT}
     assert told["stats"] == {"device": "0"}
 
 
@@ -353,11 +471,21 @@ def test_readiness_follows_the_pool(pool: ScriptedPool, action: Path, tmp_path: 
         # A probe never waits, whatever the pool does.
         release = threading.Event()
         pool.script = lambda request: (release.wait(30), (503, {"reason": "late"}))[1]
-        wait_until(
-            lambda: any(request.path == "/healthz/ready" for request in pool.requests[-1:]) and service.is_ready()
-        )
+        wait_until(lambda: service.is_ready() and pool.requests[-1].path == "/healthz/ready")
         release.set()
         wait_until(lambda: not service.is_ready())
+
+
+@pytest.mark.parametrize("code", ["unauthenticated", "bundle_unknown"])
+def test_a_pool_that_would_not_serve_this_service_is_not_ready(pool: ScriptedPool, tmp_path: Path, code: str) -> None:
+    """Its token was revoked, or what it knew of the bundle was lost: calls are better sent to nobody."""
+    well = pool.script
+    with ready_service(tmp_path, pool.url, digest_of(SAXPY.encode())) as service:
+        pool.script = lambda request: (401, error(code)) if request.path.startswith("/v1/") else well(request)
+        wait_until(lambda: not service.is_ready())
+        assert service.request("GET", "/health/readiness").error["code"] == code
+        pool.script = well
+        service.wait_until_ready()
 
 
 @pytest.mark.parametrize(
@@ -372,3 +500,31 @@ def test_what_cannot_get_better_ends_the_process(tmp_path: Path, manifest: str |
         assert service.process.wait(30) == 1
         assert service.stderr.startswith("kaas-proxy: error: ")
         assert words in service.stderr
+
+
+@pytest.mark.parametrize(
+    ("variables", "words"),
+    [
+        ({"K_SERVICE": "saxpy", "KAAS_ACTION": ""}, "KAAS_ACTION: nothing says which action"),
+        ({"K_SERVICE": "saxpy"}, "KAAS_ACTION: nothing says which action"),
+        ({"KAAS_ACTION": f"sha256:{'0' * 64}", "KAAS_TOKEN": "s3cr3t\nx"}, "the token"),
+        ({"KAAS_ACTION": f"sha256:{'0' * 64}", "KAAS_POOL_URL": "http://me:s3cr3t@pool"}, "a user's name"),
+    ],
+)
+def test_what_is_wrong_with_a_variable_is_one_line(tmp_path: Path, variables: dict[str, str], words: str) -> None:
+    with ProxyProcess(tmp_path, {"KAAS_POOL_URL": "http://127.0.0.1:9", **variables}) as service:
+        assert service.process.wait(30) == 1
+        [line] = service.stderr.splitlines()
+    assert line.startswith("kaas-proxy: error: ")
+    assert words in line
+    assert "s3cr3t" not in line
+
+
+def test_bound_arguments_that_a_bundle_of_the_pools_does_not_have(pool: ScriptedPool, tmp_path: Path) -> None:
+    with KnativeService(
+        tmp_path, pool.url, digest_of(SAXPY.encode()), None, KAAS_ARGUMENTS='{"outptus": "s3://out"}'
+    ) as service:
+        wait_until(lambda: "not ready" in service.stderr)
+        assert service.request("GET", "/health/readiness").error["where"] == "KAAS_ARGUMENTS outptus"
+        assert service.call({}).error["code"] == "action_unavailable"
+        assert service.process.poll() is None

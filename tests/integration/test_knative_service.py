@@ -6,13 +6,14 @@ import contextlib
 import json
 import os
 import random
+import signal
 import socket
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from http.client import HTTPConnection
+from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from knative_service import Answer, KnativeService, event, ready_service, variab
 from pool_calls import get, keys, put
 from pool_process import PoolProcess
 from seaweed import S3Client
+from tcp_proxy import TcpProxy
 
 from kaas.client import PoolClient, bearer, digest_of
 
@@ -81,7 +83,7 @@ def test_the_same_event_runs_once(service: KnativeService, pool: PoolProcess, s3
 def test_an_event_that_is_sent_with_other_data_is_a_conflict(service: KnativeService) -> None:
     assert service.send(event({"x": [1.0], "y": [1.0]}, id="conflict")).status == 200
     answer = service.send(event({"x": [2.0], "y": [1.0]}, id="conflict"))
-    assert (answer.status, answer.error["code"]) == (409, "id_conflict")
+    assert (answer.status, answer.error["code"]) == (422, "id_conflict")
 
 
 @pytest.mark.parametrize(
@@ -154,16 +156,31 @@ def test_what_the_pool_has_lost_it_gets_again(
     stores = {"alice": s3_server.rights("alice")}
     reference = f"s3://alice/{name}/saxpy.yaml"
     s3.put_object(Bucket="alice", Key=f"{name}/saxpy.yaml", Body=SAXPY.encode())
+    known = digest_of(SAXPY.encode())
+    one = event({"x": [1], "y": [2], "z": "inline"}, id=name)
     with (
         PoolProcess(tmp_path / "one", stores) as first,
         ready_service(tmp_path / "a", url(first), action) as packed,
         ready_service(tmp_path / "b", url(first), reference) as stored,
     ):
         assert first.stop() == 0
-        with PoolProcess(tmp_path / "two", stores, "--listen", f"127.0.0.1:{first.port}"):
+        with PoolProcess(tmp_path / "two", stores, "--listen", f"127.0.0.1:{first.port}") as second:
             for service in (packed, stored):
-                answer = service.call({"x": [1], "y": [2], "z": "inline"})
-                assert (answer.status, answer.json.get("z")) == (200, [3.0]), answer
+                answer = service.send(one)
+                assert (answer.status, answer.event().get_data().get("z")) == (200, [3.0]), answer
+            with ready_service(tmp_path / "c", url(second), known) as named:
+                assert second.stop() == 0
+                s3.put_object(Bucket="alice", Key=f"{name}/saxpy.yaml", Body=b"kaas: 1\nname: another\n")
+                with PoolProcess(tmp_path / "three", stores, "--listen", f"127.0.0.1:{first.port}"):
+                    # What cannot be had again is no fault of the event's: it is kept, and comes again.
+                    for service in (stored, named):
+                        answer = service.send(one)
+                        assert (answer.status, answer.error["code"]) == (503, "action_unavailable")
+                        wait_until(lambda service=service: not service.is_ready())  # type: ignore[misc]
+                    assert packed.send(one).status == 200
+                    for service in (stored, named):
+                        service.wait_until_ready()
+                        assert service.send(one).status == 200
 
 
 def mixed(rng: random.Random, number: int) -> tuple[str, Any, str]:
@@ -245,6 +262,26 @@ def test_sigterm_under_load_loses_no_event(
     assert sum(handled) == count
     assert len(set(results)) == len(keys(s3, name)) == count
     assert [float(get(s3, reference)[0]) for reference in results] == [float(number) for number in range(count)]
+
+
+def test_an_event_whose_instance_is_killed_is_handled_by_the_next(
+    gated_pool: PoolProcess, store: TcpProxy, s3: S3Client, action: Path, name: str, tmp_path: Path
+) -> None:
+    bound = {"KAAS_ARGUMENTS": json.dumps({"outputs": f"s3://alice/{name}"})}
+    one = event({"x": [1.0], "y": [4.0]}, id=name)
+    store.hold(rb"^PUT ")
+    with ready_service(tmp_path / "first", url(gated_pool), action, **bound) as first, ThreadPoolExecutor() as threads:
+        lost = threads.submit(first.send, one)
+        store.wait_until_held()
+        [worker] = Path(f"/proc/{first.process.pid}/task/{first.process.pid}/children").read_text().split()
+        os.kill(int(worker), signal.SIGKILL)
+        assert isinstance(lost.exception(60), (HTTPException, OSError))
+        assert first.process.wait(60) == 1, "so that the platform replaces the container"
+    wait_until(lambda: not any(queue["running"] for queue in gated_pool.client().get("/v1/queues").body["queues"]))
+    store.release()
+    with ready_service(tmp_path / "second", url(gated_pool), action, **bound) as second:
+        result = result_of(second.send(one))
+    np.testing.assert_array_equal(get(s3, result["z"]), [5])
 
 
 def test_the_port_is_the_platforms(pool: PoolProcess, action: Path, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Iterable
 from importlib import metadata
 from pathlib import Path
@@ -12,6 +13,9 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parents[2]
+
+#: The linter of Dockerfiles that the lock has.
+HADOLINT = Path(sys.executable).with_name("hadolint")
 
 
 def lock_entries(path: Path) -> dict[str, str]:

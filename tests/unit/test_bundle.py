@@ -77,7 +77,7 @@ def test_packing_a_folder(tmp_path: Path) -> None:
         (SAXPY.encode(), "source_missing", "'saxpy.cu' is not", "`kaas build DIR -o action.zip`"),
         (b'{"kaas": 2, "graph": [{"source": "__global__\\n"}]}', "manifest_invalid", "version 2", None),
         (write_archive({"saxpy.cu": b""}), "manifest_missing", "no kaas.yaml at its root", "a zip of kaas.yaml"),
-        (write_archive({"s/kaas.yaml": b""}), "manifest_missing", "no kaas.yaml", "zip the contents of that folder"),
+        (write_archive({"s/kaas.yaml": b""}), "manifest_missing", "no kaas.yaml", "or a zip of its contents"),
         (write_archive({"kaas.yml": b""}), "manifest_missing", "no kaas.yaml", "name it kaas.yaml"),
         (
             write_archive({"kaas.yaml": SAXPY.encode()}),

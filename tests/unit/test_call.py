@@ -153,6 +153,7 @@ S = {"x": 1, "w": 1, "outputs": "s3://out"}
         ("saxpy", {"image": 1, "z": "inline"}, "input_missing", "x", "not given", "also has 'image', which the action"),
         ("saxpy", {"image": 1, **KEYS, "z": "inline"}, "input_missing", "x", "not given", "in which they make"),
         ("saxpy", {**KEYS, "z": "inline"}, "input_missing", "x", "not given", "give a reference as argument 'x'"),
+        ("saxpy", {"Records": [], "z": "inline"}, "input_missing", "x", "not given", "`events: {input: x}`"),
         ("saxpy", {"x": 1, "y": 1, "Z": "inline"}, "output_unbound", "z", "where the output 'z'", "was 'z' meant?"),
         (
             "saxpy",

@@ -51,7 +51,8 @@ def expanded(text: str, variables: dict[str, str]) -> str:
 def test_a_name_stays_a_text(helm: Helm, tmp_path: Path, name: str) -> None:
     own = {"tokensSecret": name, "clientTokenSecret": name, "metricsTokenSecret": name}
     claim = {"existingClaim": name, "storageClassName": name}
-    service = {"name": "a", "action": "/a", "tokenSecret": name, "trigger": {"broker": name}}
+    trigger = {"broker": name, "attributes": {"type": "t"}}
+    service = {"name": "a", "action": "/a", "tokenSecret": name, "trigger": trigger}
     values = {
         "gpu": {"runtimeClassName": name},
         "imagePullSecrets": [{"name": name}],

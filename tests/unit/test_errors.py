@@ -33,13 +33,17 @@ def test_a_code_of_a_newer_pool_is_kept_readable() -> None:
     assert "from_the_future" in error.message
 
 
+#: What is wrong with a request, not with a call.
+HTTP_S = ("not_initialized", "request_invalid", "request_incomplete", "route_unknown")
+
+
 def test_the_table_keeps_openwhisk_s_rules() -> None:
     for code, row in ERRORS.items():
         assert row.blame in ("author", "caller", "platform"), code
         assert row.retry in ("nobody", "caller", "client", "platform"), code
         # 503 makes OpenWhisk destroy the container and reschedule: never ours to ask for.
         assert 503 not in (row.init, row.run), code
-        if row.blame != "platform" and code not in ("not_initialized", "request_invalid", "route_unknown"):
+        if row.blame != "platform" and code not in HTTP_S:
             assert row.run in (200, None), code
         # A Broker delivers again on 5xx and 429: never for the caller's fault.
         if row.blame != "platform" and row.knative is not None:

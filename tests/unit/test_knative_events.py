@@ -13,18 +13,22 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kaas.errors import CallerError
-from kaas_proxy.cloud_events import CloudEvent, read_event
+from kaas_proxy.cloud_events import CloudEvent, Envelope
 
 BINARY = {"ce-specversion": "1.0", "ce-id": "1", "ce-source": "/s", "ce-type": "t", "content-type": "application/json"}
 STRUCTURED = {"content-type": "application/cloudevents+json"}
 ENVELOPE = {"specversion": "1.0", "id": "1", "source": "/s", "type": "t"}
+
+PARENT = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+OTHER_PARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00"
 
 #: What an attribute's text may hold: no control characters, no halves of pairs, no noncharacters.
 texts = st.text(st.characters(exclude_categories=["Cc", "Cs", "Cn"]), min_size=1, max_size=20)
 
 
 def read(headers: dict[str, str], body: bytes = b"") -> CloudEvent | None:
-    return read_event(headers.items(), body)
+    envelope = Envelope.of(headers.items())
+    return envelope.open(body) if envelope is not None else None
 
 
 def structured(**fields: Any) -> CloudEvent | None:
@@ -40,11 +44,11 @@ def refusal(headers: dict[str, str], body: bytes = b"") -> CallerError:
 @pytest.mark.parametrize("mode", [to_binary_event, to_structured_event])
 @given(identifier=texts, source=texts, subject=texts)
 def test_what_the_sdk_writes_is_read(mode: Any, identifier: str, source: str, subject: str) -> None:
-    attributes = {"id": identifier, "source": source, "type": "t", "subject": subject, "traceparent": "00-1-2-03"}
+    attributes = {"id": identifier, "source": source, "type": "t", "subject": subject, "traceparent": PARENT}
     message = mode(SdkEvent({**attributes, "unknown7": "x", "datacontenttype": "application/json"}, {"a": [1, None]}))
     found = read(dict(message.headers), message.body)
     assert found == CloudEvent(
-        identifier, source, "t", {"a": [1, None]}, subject, {"traceparent": "00-1-2-03"}, mode is to_structured_event
+        identifier, source, "t", {"a": [1, None]}, subject, {"traceparent": PARENT}, mode is to_structured_event
     )
 
 
@@ -80,7 +84,8 @@ def test_an_event_may_have_no_data() -> None:
     found = read({name: value for name, value in BINARY.items() if name != "content-type"})
     assert found is not None
     assert found.data is None
-    assert structured() == structured(data=None) == CloudEvent("1", "/s", "t", trace={}, is_structured=True)
+    nothing = CloudEvent("1", "/s", "t", trace={}, is_structured=True)
+    assert structured() == structured(data=None) == structured(data_base64="") == nothing
 
 
 def test_data_without_a_type_are_json() -> None:
@@ -97,13 +102,46 @@ def test_data_without_a_type_are_json() -> None:
 
 
 def test_the_events_own_trace_comes_before_the_requests() -> None:
-    headers = {**BINARY, "traceparent": "of the request", "tracestate": "t=1"}
+    headers = {**BINARY, "traceparent": PARENT, "tracestate": "t=1"}
     found = read(headers)
     assert found is not None
-    assert found.trace == {"traceparent": "of the request", "tracestate": "t=1"}
-    found = read({**headers, "ce-traceparent": "of the event"})
+    assert found.trace == {"traceparent": PARENT, "tracestate": "t=1"}
+    found = read({**headers, "ce-traceparent": OTHER_PARENT})
     assert found is not None
-    assert found.trace == {"traceparent": "of the event"}
+    assert found.trace == {"traceparent": OTHER_PARENT}
+
+
+@pytest.mark.parametrize(
+    "parent",
+    [
+        "",
+        "00-1",
+        "garbage",
+        PARENT.upper(),
+        f"{PARENT} ",
+        f"{PARENT}\n",
+        PARENT.replace("00-4b", "ff-4b"),
+        f"00-{'0' * 32}-00f067aa0ba902b7-01",
+        f"00-4bf92f3577b34da6a3ce929d0e0e4736-{'0' * 16}-01",
+        7,
+        {"a": PARENT},
+        [PARENT],
+    ],
+)
+def test_a_broken_trace_context_goes_no_further(parent: Any) -> None:
+    found = structured(traceparent=parent, tracestate="a=b")
+    assert found is not None
+    assert found.trace == {}
+    found = read({**BINARY, "traceparent": PARENT, "ce-traceparent": str(parent)})
+    assert found is not None
+    assert found.trace == {"traceparent": PARENT}, "that of the request is still there"
+
+
+@pytest.mark.parametrize("state", ["", "a=b\n", "ü=1", 7, ["a=b"]])
+def test_a_broken_trace_state_is_left_out(state: Any) -> None:
+    found = structured(traceparent=f"{PARENT}-more", tracestate=state)
+    assert found is not None
+    assert found.trace == {"traceparent": f"{PARENT}-more"}
 
 
 @pytest.mark.parametrize("name", ["id", "source", "type", "specversion"])
@@ -126,7 +164,10 @@ def test_what_is_required(name: str) -> None:
         ({**BINARY, "ce-subject": "%FF"}, b"", "UTF-8"),
         (BINARY, b"{", "not JSON"),
         (BINARY, b'{"x": NaN}', "NaN"),
-        (BINARY, b"[" * 100_000, "nested too deeply"),
+        (BINARY, b'{"x": 1e999}', "1e999"),
+        (BINARY, b'{"x": 1, "x": 2}', "'x' is given twice"),
+        (STRUCTURED, b'{"id": "a", "id": "b"}', "'id' is given twice"),
+        (BINARY, b"[" * 100_000, "nested over 64 levels"),
         (STRUCTURED, b"", "not JSON"),
         (STRUCTURED, b"[]", "not a JSON object"),
         (STRUCTURED, b'{"specversion": "1.0", "id": "1", "source": "/", "type": "t", "subject": 1}', "subject"),

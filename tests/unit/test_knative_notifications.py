@@ -62,6 +62,9 @@ def test_keys_are_decoded(key: str) -> None:
         (record(event="s3:ObjectAccessed:Get"), "ObjectAccessed"),
         (record("in/folder/"), "folder"),
         (record("in%2Ffolder%2F"), "folder"),
+        (record(event="s3:ObjectCreated:PutTagging"), "PutTagging"),
+        (record(event="s3:ObjectCreated:PutLegalHold"), "PutLegalHold"),
+        (record(event="objectcreated:put"), "objectcreated"),
     ],
 )
 def test_what_calls_for_nothing(data: Any, word: str) -> None:
@@ -84,6 +87,8 @@ def test_what_is_no_notification(data: Any) -> None:
         (record(""), "argument_invalid", "s3.object.key"),
         (record(bucket=""), "argument_invalid", "s3.bucket.name"),
         ({"s3": {}}, "argument_invalid", "eventName"),
+        (record("in/a%FF.npy"), "reference_invalid", "s3.object.key"),
+        (record("in/%ED%A0%80"), "reference_invalid", "s3.object.key"),
         (record("in/a%3Fb.npy"), "reference_invalid", "s3.object.key"),
         (record("in/a%3FversionId=7"), "reference_invalid", "s3.object.key"),
         (record("in/a%0A.npy"), "reference_invalid", "s3.object.key"),
@@ -126,6 +131,16 @@ def refusal(watched: str | None, **arguments: Any) -> CallerError | None:
         ("s3://photos/in/", "s3://photos/into/z.npy", False),
         ("s3://photos/i", "s3://photos/into/z.npy", True),
         ("s3://photos/", "s3://photos2/z.npy", False),
+        # As paths these are the same.
+        ("s3://photos/in/", "s3://photos//in/z.npy", True),
+        ("s3://photos/in/", "s3://photos/in//z.npy", True),
+        ("s3://photos//", "s3://photos/z.npy", True),
+        # What is said to be watched is not where the object is, so something else is watched as well.
+        ("s3://photos/other/", "s3://photos/in/z.npy", True),
+        ("s3://elsewhere/", "s3://photos/z.npy", True),
+        ("s3://elsewhere/", "s3://elsewhere/z.npy", True),
+        ("s3://elsewhere/", "s3://results/z.npy", False),
+        ("s3://photos/in/x.npy/", "s3://photos/z.npy", True),
     ],
 )
 def test_outputs_that_would_make_the_next_event(watched: str | None, target: str, loops: bool) -> None:
@@ -133,7 +148,7 @@ def test_outputs_that_would_make_the_next_event(watched: str | None, target: str
     assert (error is not None) == loops
     if error is not None:
         assert (error.code, error.where) == ("argument_invalid", "arguments.z")
-        assert ("KAAS_WATCHED" in (error.hint or "")) == (watched is None)
+        assert ("KAAS_WATCHED" in (error.hint or "")) == (f"stored under {watched} " not in error.message)
 
 
 def test_a_default_output_counts_too() -> None:

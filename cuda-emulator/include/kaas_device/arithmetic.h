@@ -40,6 +40,14 @@ static inline long long llmax(long long a, long long b) { return a > b ? a : b; 
 static inline unsigned long long ullmin(unsigned long long a, unsigned long long b) { return a < b ? a : b; }
 static inline unsigned long long ullmax(unsigned long long a, unsigned long long b) { return a > b ? a : b; }
 
+// C23 has functions of these names, too, and C libraries declare them: glibc from 2.41 and, of rsqrt, from 2.42.
+#define cospi cuda_cospi
+#define cospif cuda_cospif
+#define rsqrt cuda_rsqrt
+#define rsqrtf cuda_rsqrtf
+#define sinpi cuda_sinpi
+#define sinpif cuda_sinpif
+
 static inline float rsqrtf(float x) { return 1.0f / sqrtf(x); }
 static inline double rsqrt(double x) { return 1.0 / sqrt(x); }
 static inline float rsqrt(float x) { return rsqrtf(x); }

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from kaas.binding import BundleFile
-from kaas.errors import KaasError, PlatformError
+from kaas.errors import CallerError, KaasError, PlatformError
 from kaas_pool.content import ObjectRange
 from kaas_pool.frames import Frame
 from kaas_pool.front.bundles import Bundles
@@ -86,10 +86,17 @@ class Attempt:
         work, life = self.ticket.work, self.ticket.life
         life.printed = ()
         own: dict[str, str] = {}
-        if work.in_place and (life.attempts > 1 or self.ticket.recovered):
+        if work.in_place and (life.attempts > 1 or life.rerun or self.ticket.recovered):
             own = await self._own_writes()
             if len(own) == len(work.in_place) and not work.inline:
                 return self._result(await self._etags_of_all(own), {})
+            if own and life.rerun:
+                # Its inputs were looked at anew, so no condition of the store's would keep it from changing them twice.
+                raise CallerError(
+                    "object_changed",
+                    f"an earlier run of this call has changed {' and '.join(sorted(own))} in place, and got no further",
+                    hint="put the objects back as they were, and call under another id",
+                )
         run = await self._start()
         done = await self._until_done(run)
         self._leave_device()
@@ -164,7 +171,7 @@ class Attempt:
                 descriptors.append(lease.descriptor)
         for name, buffer in work.inline.items():
             places.append({"buffer": name, "size": buffer.nbytes})
-        inv = f"{ticket.life.tenant}/{ticket.life.id}/{ticket.life.attempts}"
+        inv = f"{ticket.life.name}/{ticket.life.attempts}"
         if not executor.is_alive:
             raise PlatformError("executor_lost", f"the executor of device {self.device} died")
         frame: Frame = {**work.run, "inv": inv, "outputs": places}
@@ -333,14 +340,12 @@ class Attempt:
 
     async def _own_writes(self) -> dict[str, str]:
         """In-place outputs that an earlier attempt has stored already: the etags of what it wrote."""
-        work = self.ticket.work
-        _, answers = await self.tools.mover.stat(
-            self.ticket.life.tenant, [output.object for output in work.in_place], 0
-        )
+        work, life = self.ticket.work, self.ticket.life
+        _, answers = await self.tools.mover.stat(life.tenant, [output.object for output in work.in_place], 0)
         return {
             output.buffer.name: str(answer["etag"])
             for output, answer in zip(work.in_place, answers, strict=True)
-            if answer.get("activation") == self.ticket.life.id and answer["etag"] != output.if_match
+            if answer.get("activation") == life.id and (life.rerun or answer["etag"] != output.if_match)
         }
 
     async def _etags_of_all(self, own: dict[str, str]) -> dict[str, str]:

@@ -111,7 +111,7 @@ class Dispatcher:
         if life.stage == "accepted":
             life.move("queued", now, event)
         job = Job(
-            f"{life.tenant}/{life.id}",
+            life.name,
             life.tenant,
             ticket.domain,
             ticket.work.digest,
@@ -199,7 +199,7 @@ class Dispatcher:
 
     def _stop(self, ticket: Ticket) -> None:
         """Take a ticket out of wherever it is."""
-        name = f"{ticket.life.tenant}/{ticket.life.id}"
+        name = ticket.life.name
         if self._waiting.pop(name, None) is not None:
             self.policy.withdrawn(name, time.monotonic())
         elif ticket.attempt is not None:

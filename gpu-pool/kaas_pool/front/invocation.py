@@ -80,6 +80,8 @@ class Invocation:
     accepted: float
     deadline: float
     budget_ms: int
+    #: How often its id has run before, because what came of it was no result.
+    rerun: int = 0
     stage: Stage = "accepted"
     #: Attempts begun.
     attempts: int = 0
@@ -92,7 +94,14 @@ class Invocation:
     printed: tuple[LogLine, ...] = ()
     #: When it ended, or None.
     ended: float | None = None
+    #: It was cancelled because nobody waited for it any more. That is no result either: its client may come again.
+    abandoned: bool = False
     _story: list[tuple[float, str]] = field(default_factory=list)
+
+    @property
+    def name(self) -> str:
+        """What the scheduler and executors know it by; an earlier run of its id may not have left the device yet."""
+        return f"{self.tenant}/{self.id}" + (f"~{self.rerun}" if self.rerun else "")
 
     @property
     def is_final(self) -> bool:

@@ -112,10 +112,10 @@ class Invocations:
         ended = self._outcomes.find(tenant, request.id)
         if ended is not None:
             same = _same(ended, ended.fingerprint, fingerprint, request.id)
-            error = (same.answer if isinstance(same, Outcome) else same).error
-            # Whoever delivers an event again has nothing but its id, and what failed here was no fault of the call.
-            if error is None or error.row.blame != "platform":
+            if _is_result(same):
                 return same
+            earlier = same.rerun if isinstance(same, Invocation) else 0
+            return await self._admit(key, fingerprint, request, rerun=earlier + 1)
         return await self._admit(key, fingerprint, request)
 
     async def wait(self, ticket: Ticket, seconds: float) -> bool:
@@ -173,6 +173,7 @@ class Invocations:
     def _abandon(self, ticket: Ticket, why: str) -> None:
         """Cancel an invocation unless somebody waits for it, or it was promised."""
         if ticket.waiters == 0 and not ticket.journalled:
+            ticket.life.abandoned = True
             self.dispatcher.cancel(ticket, why)
 
     def get(self, tenant: str, identifier: str) -> Answer:
@@ -227,10 +228,10 @@ class Invocations:
 
     # Admission.
 
-    async def _admit(self, key: _Key, fingerprint: str, request: InvocationRequest) -> Ticket:
+    async def _admit(self, key: _Key, fingerprint: str, request: InvocationRequest, rerun: int = 0) -> Ticket:
         began = time.monotonic()
         self._check_room(key[0])
-        life = Invocation(*key, fingerprint, began, began + request.budget_ms / 1e3, request.budget_ms)
+        life = Invocation(*key, fingerprint, began, began + request.budget_ms / 1e3, request.budget_ms, rerun)
         admitted = self._admission.again(key[0], request.bundle, fingerprint)
         if admitted is not None:
             return self._submit(life, request, admitted)
@@ -367,6 +368,18 @@ def _same(known: _Known, fingerprint: str, asked: str, identifier: str) -> _Know
             hint="an id names one call; leave it out to have one made",
         )
     return known
+
+
+def _is_result(ended: Invocation | Outcome) -> bool:
+    """Whether what came of a call is for whoever repeats it, too; else the call runs again.
+
+    Whoever delivers an event again has nothing but its id, and neither what failed here nor that its deliverer was
+    killed is a fault of the call. Outcomes that are on disk were never abandoned.
+    """
+    if isinstance(ended, Invocation) and ended.abandoned:
+        return False
+    error = (ended.answer if isinstance(ended, Outcome) else ended).error
+    return error is None or error.row.blame != "platform"
 
 
 def going_down() -> PlatformError:

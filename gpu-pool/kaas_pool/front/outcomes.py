@@ -46,11 +46,12 @@ class Outcomes:
     def add(self, life: Invocation, *, journalled: bool, large_bytes: int = 0) -> None:
         """Keep an invocation that has ended, with the bytes of its inline outputs and of what its kernels printed.
 
-        One that was promised in the journal is written there at once, and so is one that is large in memory.
+        One that was promised in the journal is written there at once, and so is one that is large in memory. One that
+        was abandoned has nothing to show and stays in memory, or is forgotten.
         """
         ended = self._wall()
         large_bytes += _LINE_BYTES * len(life.printed)
-        large = large_bytes > LARGE_BYTES
+        large = large_bytes > LARGE_BYTES and not life.abandoned
         key, entry = (life.tenant, life.id), (life, ended, journalled or large)
         self._unwritten.pop(key, None)
         self._recent[key] = entry
@@ -119,7 +120,8 @@ class Outcomes:
             for key, entry in oldest:
                 self._written(written, key, entry, forget=True)
 
-        outcomes = [_outcome(life, ended) for _, (life, ended, journalled) in oldest if not journalled]
+        unwritten = [(life, ended) for _, (life, ended, journalled) in oldest if not journalled]
+        outcomes = [_outcome(life, ended) for life, ended in unwritten if not life.abandoned]
         self._journal.record(outcomes).add_done_callback(on_disk)
 
 

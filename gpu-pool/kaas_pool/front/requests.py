@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Collection
 from typing import Any
 
 from starlette.requests import Request
 
+from kaas import strict_json
 from kaas.dtypes import shorten
 from kaas.errors import AuthorError, CallerError, KaasError
 from kaas.messages import MAX_BUNDLE_BYTES, MAX_REQUEST_BYTES
-
-#: Lists and objects of a body inside each other: 32 for the dimensions of an inline value, and those around it.
-MAX_DEPTH = 64
 
 _JSON = frozenset({"application/json"})
 _BUNDLE = frozenset({"application/zip", "application/yaml", "application/octet-stream"})
@@ -44,13 +41,9 @@ async def read_json(request: Request, headers: dict[bytes, str], empty: Any = No
 def parse_json(body: bytes) -> Any:
     """The value of a body. Raises `request_invalid`."""
     try:
-        value = _decoder.decode(body.decode())
-    except (ValueError, RecursionError) as error:
+        return strict_json.parse(body)
+    except ValueError as error:
         raise CallerError("request_invalid", f"the body is not JSON: {error}") from None
-    # Counting is much cheaper than walking, and hardly any body has so many.
-    if body.count(b"[") + body.count(b"{") > MAX_DEPTH and _is_deeper(value, MAX_DEPTH):
-        raise CallerError("request_invalid", f"the body nests lists and objects over {MAX_DEPTH} levels deep")
-    return value
 
 
 async def read_bundle(request: Request, headers: dict[bytes, str]) -> bytes:
@@ -99,33 +92,3 @@ def _bundle_too_large() -> KaasError:
         f"a bundle is at most {MAX_BUNDLE_BYTES} bytes",
         hint="leave data out of it: bind constants to objects in the store",
     )
-
-
-def _refuse_constant(name: str) -> Any:
-    raise ValueError(f"{name} is no JSON")
-
-
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    made = dict(pairs)
-    if len(made) < len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
-        raise ValueError(f"{shorten(twice)} is given twice in one object")
-    return made
-
-
-_decoder = json.JSONDecoder(parse_constant=_refuse_constant, object_pairs_hook=_object)
-
-
-def _is_deeper(value: Any, limit: int) -> bool:
-    level = [value]
-    for _ in range(limit + 1):
-        level = [
-            inner
-            for one in level
-            if isinstance(one, (dict, list))
-            for inner in (one.values() if isinstance(one, dict) else one)
-        ]
-        if not level:
-            return False
-    return True

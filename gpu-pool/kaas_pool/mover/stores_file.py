@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -44,10 +44,10 @@ def read_stores_file(path: Path) -> Mapping[str, StoreRights]:
     tenants = data.get("tenants") if isinstance(data, dict) else None
     if not isinstance(tenants, dict):
         raise StoresFileError(f'{path} is not an object with "tenants"')
-    return {tenant: _rights(entry, f"{path}: tenants.{tenant}") for tenant, entry in tenants.items()}
+    return {tenant: _rights(entry, path.parent, f"{path}: tenants.{tenant}") for tenant, entry in tenants.items()}
 
 
-def _rights(entry: object, where: str) -> StoreRights:
+def _rights(entry: object, folder: Path, where: str) -> StoreRights:
     if not isinstance(entry, dict):
         raise StoresFileError(f"{where} is not an object")
     known = [known.name for known in fields(StoreRights)]
@@ -69,6 +69,9 @@ def _rights(entry: object, where: str) -> StoreRights:
         usable = usable and not (parts.path or parts.query or parts.fragment or parts.username)
     if not usable:
         raise StoresFileError(f"{where}.endpoint is not http(s)://host[:port]")
-    if rights.ca_bundle is not None and not Path(rights.ca_bundle).is_file():
-        raise StoresFileError(f"{where}.ca_bundle: {rights.ca_bundle} is not a file")
-    return rights
+    if rights.ca_bundle is None:
+        return rights
+    authority = folder / rights.ca_bundle
+    if not authority.is_file():
+        raise StoresFileError(f"{where}.ca_bundle: {authority} is not a file")
+    return replace(rights, ca_bundle=str(authority))

@@ -1,95 +1,90 @@
-"""The function without a cluster and without a GPU: a small server stands for the pool."""
+"""The function without a cluster and without a GPU; `pool` is in conftest.py."""
 
 import asyncio
 import json
 import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-import pytest
 from function import new
+from function.func import EXAMPLE
+from function.pool import CALLS
 
 
-@pytest.fixture
-def pool(monkeypatch):
-    """A pool that learns a bundle when it is uploaded, and doubles x."""
-    known, calls = set(), []
+def call(*bodies):
+    """Status and answer to requests that one function gets at once."""
 
-    class Handler(BaseHTTPRequestHandler):
-        def do_PUT(self):
-            self.rfile.read(int(self.headers["Content-Length"]))
-            known.add(self.path.rpartition("/")[2])
-            self.answer(200, {})
+    async def ask(function, body):
+        sent = []
 
-        def do_POST(self):
-            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-            calls.append(body)
-            if body["bundle"] not in known:
-                self.answer(404, {"error": {"code": "bundle_unknown", "message": "upload it"}})
-            elif not all(isinstance(value, int) for value in body["arguments"]["x"]):
-                self.answer(422, {"error": {"code": "argument_invalid", "message": "x"}})
-            else:
-                result = {"y": [2 * value for value in body["arguments"]["x"]]}
-                self.answer(200, {"state": "done", "result": result})
+        async def receive():
+            return {"type": "http.request", "body": body}
 
-        def answer(self, status, body):
-            data = json.dumps(body).encode()
-            self.send_response(status)
-            self.send_header("Content-Length", str(len(data)))
-            self.end_headers()
-            self.wfile.write(data)
+        async def send(message):
+            sent.append(message)
 
-        def log_message(self, *_):
-            pass
+        await function.handle({"type": "http", "method": "POST"}, receive, send)
+        return sent[0]["status"], json.loads(sent[1]["body"])
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    monkeypatch.setenv("KAAS_POOL_URL", f"http://127.0.0.1:{server.server_address[1]}")
-    monkeypatch.setenv("KAAS_TOKEN", "token")
-    yield calls
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    async def ask_all():
+        function = new()
+        return await asyncio.gather(*(ask(function, body) for body in bodies))
 
-
-def call(body):
-    """Status and answer to one request."""
-    sent = []
-
-    async def receive():
-        return {"type": "http.request", "body": body}
-
-    async def send(message):
-        sent.append(message)
-
-    asyncio.run(new().handle({"type": "http", "method": "POST"}, receive, send))
-    return sent[0]["status"], json.loads(sent[1]["body"])
+    answers = asyncio.run(ask_all())
+    return answers[0] if len(answers) == 1 else answers
 
 
 def test_a_call(pool):
-    assert call(b'{"x": [1, 2, 3]}') == (200, {"y": [2, 4, 6]})
-    assert call(b'{"x": [4], "y": "s3://out/y.npy"}')[0] == 200
-    assert [one["arguments"]["y"] for one in pool] == ["inline", "inline", "s3://out/y.npy"]
+    assert call(json.dumps(EXAMPLE).encode()) == (200, {"asked": EXAMPLE})
+
+
+def test_outputs_are_inline_unless_the_call_says_where_they_go(pool):
+    inline = {name: value for name, value in EXAMPLE.items() if value == "inline"}
+    others = {name: value for name, value in EXAMPLE.items() if name not in inline}
+    assert call(json.dumps(others).encode()) == (200, {"asked": EXAMPLE})
+    for said in ({name: f"s3://out/{name}.npy" for name in inline}, {"outputs": "s3://out"}):
+        assert call(json.dumps({**others, **said}).encode()) == (200, {"asked": {**others, **said}})
 
 
 def test_the_first_call_is_told_what_to_send(pool):
     status, answer = call(b'{"message": "Hello World"}')
     assert status == 200
-    assert "x is missing" in answer["hint"]
-    assert answer["example"] == {"y": [2, 4, 6]}
+    assert json.dumps(EXAMPLE) in answer["hint"]
+    assert answer["example"] == {"asked": EXAMPLE}
 
 
 def test_errors_are_answered(pool):
-    assert call(b'{"x": ["a"]}')[0] == 422
     assert call(b"{")[1]["error"]["code"] == "request_invalid"
+    assert call(b"[" * 100_000)[1]["error"]["code"] == "request_invalid"
     assert call(b"[]")[1]["error"]["code"] == "request_invalid"
     assert call(b" " * (1 << 20) + b"{}")[1]["error"]["code"] == "payload_too_large"
+    pool.refuses = {"code": "unauthenticated", "message": "who?"}
+    assert call(b"{}") == (401, {"error": pool.refuses})
 
 
-def test_without_a_pool(monkeypatch):
-    monkeypatch.delenv("KAAS_POOL_URL", raising=False)
-    status, answer = call(b'{"x": [1]}')
+def test_a_call_without_the_input_is_told_what_is_missing_and_how_a_call_looks(pool):
+    pool.refuses = {"code": "input_missing", "message": "the input is missing", "hint": "give it"}
+    status, answer = call(b'{"inptu": [1]}')
+    assert status == 422
+    assert answer["error"]["hint"] == f"give it (for example {json.dumps(EXAMPLE)})"
+
+
+def test_calls_wait_side_by_side(pool):
+    assert call(b"{}")[0] == 200
+    pool.together = threading.Barrier(CALLS, timeout=60)
+    assert {status for status, _ in call(*([b"{}"] * CALLS))} == {200}
+
+
+def test_without_a_pool(no_pool):
+    status, answer = call(b"{}")
     assert (status, answer["error"]["code"]) == (503, "pool_unreachable")
-    status, answer = call(b"")
+    status, answer = call(b'{"message": "Hello World"}')
     assert status == 200
     assert answer["error"]["code"] == "pool_unreachable"
+
+
+def test_a_token_is_not_shown(pool, monkeypatch):
+    monkeypatch.setenv("KAAS_TOKEN", "s3cr3t\n")
+    assert call(b'{"x": [1]}')[0] == 200, "a Secret may end in a line end"
+    monkeypatch.setenv("KAAS_TOKEN", "s3cr3t\nx")
+    status, answer = call(b'{"x": [1]}')
+    assert (status, answer["error"]["code"]) == (401, "unauthenticated")
+    assert "s3cr3t" not in str(answer["error"])
