@@ -73,6 +73,18 @@ def test_the_image_is_not_roots() -> None:
     assert f"runAsUser: {user[0]}" in (CHART / "templates" / "_helpers.tpl").read_text()
 
 
+@pytest.mark.parametrize(
+    "dockerfile", [DOCKERFILE, ROOT / "runtime" / "openwhisk" / "Dockerfile"], ids=["pool", "action"]
+)
+def test_what_a_strict_umask_keeps_from_others_is_the_images_users_to_read(dockerfile: Path) -> None:
+    """A builder copies files with the modes that they have in the checkout, as root's."""
+    *_, packages, final = dockerfile.read_text().split("\nFROM ")
+    assert " AS packages" in packages.splitlines()[0]
+    last = re.split(r"^(?=[A-Z]+ )", packages, flags=re.MULTILINE)[-1]
+    assert re.search(r"^RUN .*&& chmod -R a\+rX /opt/kaas$", last.split("#")[0].replace("\\\n", ""), re.MULTILINE)
+    assert re.findall(r"^COPY .*", final, re.MULTILINE) == ["COPY --from=packages /opt/kaas /opt/kaas"]
+
+
 def test_the_chart_and_the_dockerfile_name_the_images_alike() -> None:
     built = set(re.findall(r"docker build .* -t (\S+) \.", TEXT))
     images = yaml.safe_load((CHART / "values.yaml").read_text())["images"]
