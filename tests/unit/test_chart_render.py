@@ -292,28 +292,6 @@ def test_the_dashboard_shows_metrics_that_there_are(helm: Helm) -> None:
     assert asked <= there
 
 
-def test_the_notes_name_what_is_there(helm: Helm) -> None:
-    words = [word for one in choose("emulated", "bundled", "stock") for word in ("--set", one)]
-    done = helm.run(
-        "install",
-        "kaas",
-        str(CHART),
-        "-n",
-        "gpu",
-        "--dry-run=client",
-        "--values",
-        str(CHART / "values-knative.yaml"),
-        *words,
-    )
-    assert done.returncode == 0, done.stderr
-    notes = done.stdout.partition("NOTES:")[2]
-    names = {one["metadata"]["name"] for one in helm.template(*choose("emulated", "bundled", "stock", "knative"))}
-    named = set(re.findall(r"(?:statefulset/|service/|secret -n gpu |configmap -n gpu )([-a-z0-9]+)", notes))
-    assert named == {"kaas", "kaas-client", "kaas-openwhisk", "kaas-store", "kaas-stores"}
-    assert named <= names
-    assert "EMULATED DEVICE" in notes
-
-
 def _without_secrets(manifests: list[Manifest]) -> str:
     for manifest in manifests:
         if manifest["kind"] == "Secret":

@@ -136,3 +136,47 @@ def test_another_tenant_gets_keys_of_its_own(helm: Helm, tmp_path: Path) -> None
     tenants = [json.loads(found["kaas-stores"]["stores.json"])["tenants"] for found in (secrets_of(first), renamed)]
     assert [list(one) for one in tenants] == [["guest"], ["alice"]]
     assert tenants[0]["guest"]["secret_key"] != tenants[1]["alice"]["secret_key"]
+
+
+def _template(manifests: list[Manifest], kind: str, name: str) -> Any:
+    return find(manifests, kind, name)["spec"]["template"]
+
+
+def test_what_reads_a_secret_that_the_chart_changes_is_started_again(helm: Helm, tmp_path: Path) -> None:
+    settings = choose("emulated", "bundled")
+    first = render(helm, settings)
+    with cluster(tmp_path, [one for one in first if one["kind"] == "Secret"]) as words:
+        same = render(helm, settings, *words)
+        monitored = render(helm, [*settings, "metrics.serviceMonitor.enabled=true"], *words)
+        renamed = render(helm, [*settings, "auth.tenant=alice"], *words)
+    for name in ("kaas", "kaas-store"):
+        assert _template(same, "StatefulSet", name) == _template(first, "StatefulSet", name), "nothing has changed"
+        assert _template(renamed, "StatefulSet", name) != _template(first, "StatefulSet", name)
+    # Its token is new to the pool, and nothing to the store.
+    assert _template(monitored, "StatefulSet", "kaas") != _template(first, "StatefulSet", "kaas")
+    assert _template(monitored, "StatefulSet", "kaas-store") == _template(first, "StatefulSet", "kaas-store")
+
+
+def test_another_manifest_makes_another_revision(helm: Helm) -> None:
+    def revision(manifest: str) -> Any:
+        service = ["knative.enabled=true", "knative.services[0].name=a", f"knative.services[0].manifest={manifest}"]
+        return _template(render(helm, [*choose("emulated", "bundled"), *service]), "Service", "kaas-a")
+
+    assert revision("one") == revision("one")
+    assert revision("one") != revision("other")
+
+
+@pytest.mark.parametrize(
+    "data", [{}, None, {"token": ""}, {"stores.json": base64.b64encode(b"no JSON").decode()}, {"stores.json": "e30="}]
+)
+def test_secrets_that_lack_what_belongs_there_get_it_anew(
+    helm: Helm, tmp_path: Path, data: dict[str, str] | None
+) -> None:
+    """Somebody has edited them: an empty token would be everybody's."""
+    settings = choose("emulated", "bundled")
+    spoilt = [{**one, "data": data} for one in render(helm, settings) if one["kind"] == "Secret"]
+    with cluster(tmp_path, spoilt) as words:
+        made = secrets_of(render(helm, settings, *words))
+    assert len(made["kaas-client"]["token"]) >= 40
+    assert json.loads(made["kaas-stores"]["stores.json"])["tenants"]["guest"]["secret_key"]
+    assert [entry["tenant"] for entry in json.loads(made["kaas-tokens"]["tokens.json"])] == ["guest"]

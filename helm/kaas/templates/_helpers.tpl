@@ -63,16 +63,19 @@ capabilities: {drop: [ALL]}
 {{ .Values.auth.tokensSecret | default (printf "%s-tokens" (include "kaas.fullname" .)) }}
 {{- end -}}
 
-{{/* What the Secrets that the chart makes depend on: a pod that has read them is started again when it changes. */}}
-{{- define "kaas.made" -}}
-{{- $made := list .Values.auth.tenant -}}
-{{- if and .Values.metrics.serviceMonitor.enabled (not .Values.auth.tokensSecret) -}}
-{{- $made = append $made "metrics" -}}
+{{/* Whom the chart makes tokens for, as JSON. The pool reads them at its start, so what is here starts it again. */}}
+{{- define "kaas.roles" -}}
+{{- $roles := dict -}}
+{{- if not .Values.auth.tokensSecret -}}
+{{- $_ := set $roles "client" (dict "tenant" .Values.auth.tenant "scopes" (list "invoke" "read")) -}}
+{{- if .Values.metrics.serviceMonitor.enabled -}}
+{{- $_ := set $roles "metrics" (dict "tenant" "operator" "scopes" (list "read" "admin")) -}}
 {{- end -}}
-{{- if and .Values.openwhisk.plugin.enabled (not .Values.auth.tokensSecret) -}}
-{{- $made = append $made "invoker" -}}
+{{- if .Values.openwhisk.plugin.enabled -}}
+{{- $_ := set $roles "invoker" (dict "tenant" "openwhisk" "scopes" (list "invoke" "vouch")) -}}
 {{- end -}}
-{{- $made | join "," -}}
+{{- end -}}
+{{ toJson $roles }}
 {{- end -}}
 
 {{- define "kaas.clientTokenSecret" -}}
