@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import http.client
 import json
+import os
 import select
+import signal
 import socket
 import threading
 from collections.abc import Iterator
@@ -440,6 +442,34 @@ def test_sigterm_lets_what_runs_end(pool: ScriptedPool, action: Path, tmp_path: 
         assert {one.result().status for one in running} == {200}
         assert service.process.wait(30) == 0
         kept.close()
+
+
+def test_sigterm_loses_nobody_who_has_connected(pool: ScriptedPool, action: Path, tmp_path: Path) -> None:
+    """Who waits to be accepted is answered."""
+    body = json.dumps({"x": [1], "y": [2], "z": "inline"}).encode()
+    request = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(body)
+    with ready_service(tmp_path, pool.url, action) as service, contextlib.ExitStack() as stack:
+        master = service.process.pid
+        (worker,) = Path(f"/proc/{master}/task/{master}/children").read_text().split()
+        os.kill(int(worker), signal.SIGSTOP)
+        waiting = [stack.enter_context(socket.create_connection(("127.0.0.1", service.port), 60)) for _ in range(8)]
+        for connection in waiting:
+            connection.sendall(request + body)
+        service.process.terminate()
+        wait_until(lambda: bool(pending_signals(worker) >> (signal.SIGTERM - 1) & 1))
+        os.kill(int(worker), signal.SIGCONT)
+        for connection in waiting:
+            answer = http.client.HTTPResponse(connection)
+            answer.begin()
+            assert (answer.status, json.loads(answer.read())) == (200, RESULT)
+        assert service.process.wait(60) == 0
+
+
+def pending_signals(process: str) -> int:
+    """The signals that wait for a process to run, as a mask."""
+    lines = Path(f"/proc/{process}/status").read_text().splitlines()
+    masks = [line.partition(":")[2] for line in lines if line.startswith(("SigPnd:", "ShdPnd:"))]
+    return int(masks[0], 16) | int(masks[1], 16)
 
 
 def test_a_pool_that_is_down_at_the_start(pool: ScriptedPool, action: Path, tmp_path: Path) -> None:
