@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import shlex
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from image_files import ROOT
@@ -25,15 +27,24 @@ def empty_home() -> Iterator[Path]:
         yield Path(folder)
 
 
-def initialise(home: Path, *words: str) -> subprocess.CompletedProcess[str]:
+def initialise(
+    home: Path, *words: str, cwd: Path = Path("/"), environment: Mapping[str, str] = MappingProxyType({})
+) -> subprocess.CompletedProcess[str]:
     """Run the script as a user who is not root, who may not be able to read this checkout."""
     someone: dict[str, Any] = {"user": _NOBODY, "group": _NOBODY, "extra_groups": []} if os.geteuid() == 0 else {}
-    command = ["bash", "-s", "--", str(home), *words]
     return subprocess.run(
-        command, input=SCRIPT.read_text(), cwd="/", capture_output=True, text=True, check=False, **someone
+        ["bash", "-s", "--", str(home), *words],
+        input=SCRIPT.read_text(),
+        cwd=cwd,
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+        **someone,
     )
 
 
 def variables(home: Path) -> dict[str, str]:
     """What the script wrote into `env`."""
-    return dict(line.split("=", 1) for line in (home / "env").read_text().splitlines())
+    lines = shlex.split((home / "env").read_text())
+    return dict(line.split("=", 1) for line in lines)

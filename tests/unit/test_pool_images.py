@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -13,7 +14,7 @@ from typing import Any
 
 import pytest
 import yaml
-from compose_home import empty_home, initialise, variables
+from compose_home import SCRIPT, empty_home, initialise, variables
 from helm_chart import CHART
 from image_files import HADOLINT, ROOT, copied, lock_entries, needed
 
@@ -70,6 +71,18 @@ def test_the_image_is_not_roots() -> None:
     assert final.index("USER ") < final.index("ENTRYPOINT ")
     user = re.findall(r"^USER (\d+)", final, re.MULTILINE)
     assert f"runAsUser: {user[0]}" in (CHART / "templates" / "_helpers.tpl").read_text()
+
+
+@pytest.mark.parametrize(
+    "dockerfile", [DOCKERFILE, ROOT / "runtime" / "openwhisk" / "Dockerfile"], ids=["pool", "action"]
+)
+def test_what_a_strict_umask_keeps_from_others_is_the_images_users_to_read(dockerfile: Path) -> None:
+    """A builder copies files with the modes that they have in the checkout, as root's."""
+    *_, packages, final = dockerfile.read_text().split("\nFROM ")
+    assert " AS packages" in packages.splitlines()[0]
+    last = re.split(r"^(?=[A-Z]+ )", packages, flags=re.MULTILINE)[-1]
+    assert re.search(r"^RUN .*&& chmod -R a\+rX /opt/kaas$", last.split("#")[0].replace("\\\n", ""), re.MULTILINE)
+    assert re.findall(r"^COPY .*", final, re.MULTILINE) == ["COPY --from=packages /opt/kaas /opt/kaas"]
 
 
 def test_the_chart_and_the_dockerfile_name_the_images_alike() -> None:
@@ -195,6 +208,79 @@ def test_a_device_that_there_is_not_is_refused(home: Path) -> None:
     assert not list(home.iterdir())
 
 
+def test_what_a_shell_and_compose_read_of_it_is_the_same(home: Path) -> None:
+    """The folder may have blanks in its name."""
+    folder = home / "my pool"
+    assert initialise(folder).returncode == 0
+    values = variables(folder)
+    assert values["KAAS_HOME"] == str(folder)
+    script = f'set -eu -a; . "{folder}/env"; env -0'
+    done = subprocess.run(
+        ["bash", "-c", script], capture_output=True, text=True, check=True, env={"PATH": os.environ["PATH"]}
+    )
+    sourced = dict(line.split("=", 1) for line in done.stdout.split("\0") if line)
+    assert values.items() <= sourced.items()
+
+
+def test_a_second_call_changes_the_device_and_no_key(home: Path) -> None:
+    assert initialise(home).returncode == 0
+    before = variables(home)
+    assert initialise(home, "cuda").returncode == 0
+    assert variables(home) == {**before, "KAAS_DEVICE": "cuda"}
+    assert initialise(home).returncode == 0
+    assert variables(home)["KAAS_DEVICE"] == "cuda", "without a device it stays"
+    assert (home / "env").stat().st_mode & 0o777 == 0o600
+
+    moved = home / "moved"
+    moved.mkdir()
+    moved.chmod(0o777)
+    (home / "env").rename(moved / "env")
+    assert initialise(moved).returncode == 0
+    assert variables(moved) == {**before, "KAAS_DEVICE": "cuda", "KAAS_HOME": str(moved)}
+
+
+@pytest.mark.parametrize("name", ["a'b", "a:b", "a$b", 'a"b', "a\nb", "a\\b"])
+def test_a_folder_that_compose_cannot_name_is_refused(home: Path, name: str) -> None:
+    done = initialise(home / name)
+    assert done.returncode == 2
+    assert "another folder" in done.stderr
+    assert not list(home.iterdir())
+
+
+def test_a_relative_folder_is_below_the_current_one(home: Path) -> None:
+    (home / "elsewhere" / "pool").mkdir(parents=True)
+    done = initialise(Path("pool"), cwd=home, environment={"CDPATH": str(home / "elsewhere")})
+    assert (done.returncode, done.stdout) == (0, f"{home}/pool/env\n"), done.stderr
+    done = initialise(Path("-p"), cwd=home)
+    assert (done.returncode, done.stdout) == (0, f"{home}/-p/env\n"), done.stderr
+
+
+def test_a_folder_without_rights_is_refused_with_its_name(home: Path) -> None:
+    home.chmod(0o500)
+    done = initialise(home / "pool")
+    assert done.returncode != 0
+    assert str(home / "pool") in done.stderr
+    assert not list(home.iterdir())
+
+
+def test_what_was_interrupted_is_made_again(home: Path) -> None:
+    assert initialise(home).returncode == 0
+    first = variables(home)
+    (home / "env").unlink()
+    assert initialise(home).returncode == 0
+    again = variables(home)
+    assert again["KAAS_TOKEN"] != first["KAAS_TOKEN"]
+    assert Tokens(home / "tokens.json").identify(f"Bearer {again['KAAS_TOKEN']}").tenant == "guest"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can be root")
+def test_root_is_refused(tmp_path: Path) -> None:
+    done = subprocess.run(["bash", str(SCRIPT), str(tmp_path)], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "must not be root" in done.stderr
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.skipif(
     shutil.which("docker") is None
     or subprocess.run(["docker", "compose", "version"], capture_output=True, check=False).returncode != 0,
@@ -202,12 +288,18 @@ def test_a_device_that_there_is_not_is_refused(home: Path) -> None:
 )
 @pytest.mark.parametrize("files", [["compose.yaml"], ["compose.yaml", "compose.cuda.yaml"]])
 def test_docker_compose_reads_it(home: Path, files: list[str]) -> None:
-    assert initialise(home).returncode == 0
+    folder = home / "my pool"
+    assert initialise(folder).returncode == 0
     words = [word for name in files for word in ("-f", str(POOL / name))]
     done = subprocess.run(
-        ["docker", "compose", "--env-file", str(home / "env"), *words, "config", "--quiet"],
+        ["docker", "compose", "--env-file", str(folder / "env"), *words, "config", "--format", "json"],
         capture_output=True,
         text=True,
         check=False,
     )
     assert (done.returncode, done.stderr) == (0, "")
+    read = json.loads(done.stdout)
+    assert {secret["file"] for secret in read["secrets"].values()} == {
+        f"{folder}/{name}.json" for name in ("s3", "stores", "tokens")
+    }
+    assert read["services"]["pool"]["user"] == variables(folder)["KAAS_USER"]
