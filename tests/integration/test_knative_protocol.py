@@ -558,3 +558,29 @@ def test_bound_arguments_that_a_bundle_of_the_pools_does_not_have(pool: Scripted
         assert service.request("GET", "/health/readiness").error["where"] == "KAAS_ARGUMENTS outptus"
         assert service.call({}).error["code"] == "action_unavailable"
         assert service.process.poll() is None
+
+
+def test_the_budget_is_for_everything_that_a_call_waits_for(pool: ScriptedPool, tmp_path: Path) -> None:
+    """Also for having the pool fetch the action again, which would wait for five minutes."""
+    over = threading.Event()
+    has_lost = threading.Event()
+    known = {"digest": digest_of(SAXPY.encode()), "name": "saxpy", "manifest": SAXPY}
+
+    def answer(request: Request) -> tuple[int, Any] | None:
+        if request.path == "/v1/bundles":
+            if has_lost.is_set():
+                over.wait(100)
+            return 200, known
+        if request.path == "/v1/invocations":
+            has_lost.set()
+            return 404, error("bundle_unknown")
+        return serving(SAXPY, go_well)(request)
+
+    pool.script = answer
+    with ready_service(tmp_path, pool.url, "s3://data/saxpy.zip", KAAS_BUDGET_MS="300") as service:
+        try:
+            refused = service.call({"x": [1], "y": [2], "z": "inline"})
+            assert (refused.status, refused.error["code"]) == (503, "action_unavailable")
+            assert not over.is_set()
+        finally:
+            over.set()
