@@ -10,9 +10,9 @@ from typing import Any
 import flask
 from werkzeug.exceptions import HTTPException
 
-from kaas.errors import CallerError, KaasError
+from kaas.errors import KaasError
 from kaas_proxy.action import Action, Outcome, PoolAccess
-from kaas_proxy.exchange import as_kaas, json_answer, read_body
+from kaas_proxy.exchange import answer_of_flask, as_kaas, json_answer, read_body
 from kaas_proxy.protocol import InitRequest, ProtocolError, RunRequest, SecondInitError
 from kaas_proxy.streams import Streams
 
@@ -76,12 +76,8 @@ def create_app(access: PoolAccess, streams: Streams | None = None) -> flask.Flas
 
     @app.errorhandler(HTTPException)
     def http_error(error: HTTPException) -> flask.Response:
-        failure = CallerError(
-            "route_unknown",
-            f"{flask.request.method} {flask.request.path} is not part of the action interface",
-            hint="an action answers POST /init and POST /run",
-        )
-        return json_answer(failure.row.run or 404, {"error": failure.to_json()})
+        failure = answer_of_flask(error, "an action answers POST /init and POST /run")
+        return json_answer(failure.row.run or 502, {"error": failure.to_json()})
 
     return app
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import flask
 from gunicorn.http.errors import ParseException
-from werkzeug.exceptions import ClientDisconnected, RequestEntityTooLarge
+from werkzeug.exceptions import ClientDisconnected, HTTPException, InternalServerError, RequestEntityTooLarge
 
 from kaas import strict_json
 from kaas.errors import CallerError, KaasError, PlatformError
@@ -64,6 +64,14 @@ def as_kaas(error: Exception) -> KaasError:
         return error
     _log.error("unexpected", exc_info=error)
     return PlatformError("internal", f"the action proxy failed: {type(error).__name__}: {error}")
+
+
+def answer_of_flask(error: HTTPException, hint: str) -> KaasError:
+    """What Flask itself answers, as an error of the table: no such route, or a defect outside any handler."""
+    if isinstance(error, InternalServerError):
+        cause = error.original_exception
+        return as_kaas(cause if isinstance(cause, Exception) else error)
+    return CallerError("route_unknown", f"{flask.request.method} {flask.request.path} is not known here", hint=hint)
 
 
 def encode_json(body: Any) -> bytes:

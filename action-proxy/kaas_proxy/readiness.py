@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 
 from kaas.errors import KaasError
 from kaas_proxy.exchange import as_kaas
@@ -61,7 +62,8 @@ class Readiness:
             is_new = str(problem) != str(self._problem) or is_first
             self._problem, self._is_ready, is_first = problem, problem is None, False
             if is_new:
-                self._tell(problem)
+                with suppress(OSError):  # Whoever reads the log may be gone; who asks whether it is ready is not.
+                    self._tell(problem)
             if problem is None:
                 pause = _FIRST_PAUSE
                 self._asked.wait()

@@ -82,9 +82,10 @@ def _stop_without_worker(server: Arbiter, worker: object) -> None:
 
 
 class _Worker(ThreadWorker):  # type: ignore[misc]
-    """Waits for clients to close their end in the thread that has served them.
+    """Waits for clients to close their end in the thread that has served them, and ends without losing any.
 
-    gunicorn does so in the one thread that takes connections: ten clients that wait, too, kept all others out for 18 s.
+    gunicorn waits for them in the one thread that takes connections: ten clients that wait, too, kept all others out
+    for 18 s.
     """
 
     def handle(self, conn: Any) -> Any:
@@ -93,6 +94,22 @@ class _Worker(ThreadWorker):  # type: ignore[misc]
         if kept is False:
             _see_off(conn.sock)
         return kept
+
+    def set_accept_enabled(self, enabled: bool) -> None:
+        """Called by gunicorn; the last time when the worker begins to end.
+
+        Whoever has connected by then is served, and from then on nobody can: gunicorn leaves the socket open until the
+        last call has ended, and what connects meanwhile is reset.
+        """
+        super().set_accept_enabled(enabled)
+        if self.alive:
+            return
+        for listener in self.sockets:
+            known = None
+            while known != self.nr_conns:
+                known = self.nr_conns
+                self.accept(listener)
+            listener.close()
 
 
 def _see_off(sock: socket.socket) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import threading
+import time
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -219,9 +220,11 @@ class Service:
 
     def _invoke(self, served: Served, arguments: Mapping[str, Any], identifier: str) -> Invocation:
         action = self._settings.action
+        # Of everything together: Knative gives up soon after it.
+        deadline = time.monotonic() + self._settings.budget_ms / 1000
 
         def invoke() -> Invocation:
-            budget = self._settings.budget_ms
+            budget = max(1, round((deadline - time.monotonic()) * 1000))
             return self._client.invoke(
                 served.digest,
                 arguments,
@@ -236,19 +239,20 @@ class Service:
         except KaasError as error:
             if error.code != "bundle_unknown":
                 raise
-            self._restore(served, error)
+            self._restore(served, error, deadline)
             invocation = invoke()
         failure = error_of(invocation, _MORE_TIME)
         if failure is not None:
             raise CallFailedError(failure, invocation)
         return invocation
 
-    def _restore(self, served: Served, problem: KaasError) -> None:
+    def _restore(self, served: Served, problem: KaasError, deadline: float) -> None:
         """Have the pool take the action again, of which it has lost what it knew. That is no fault of the call's."""
         action = self._settings.action
         if isinstance(action, Stored):
             try:
-                self._client.fetch_bundle(str(action.reference), served.digest)
+                left = max(0.001, deadline - time.monotonic())
+                self._client.fetch_bundle(str(action.reference), served.digest, timeout_s=left)
                 return
             except KaasError as error:
                 problem = error

@@ -14,7 +14,7 @@ from kaas.dtypes import shorten
 from kaas.errors import CallerError, KaasError
 from kaas.messages import MAX_REQUEST_BYTES, Invocation
 from kaas_proxy.cloud_events import CloudEvent, Envelope, is_json
-from kaas_proxy.exchange import as_kaas, decode_json, json_answer, read_body
+from kaas_proxy.exchange import answer_of_flask, as_kaas, decode_json, json_answer, read_body
 from kaas_proxy.notifications import Nothing
 from kaas_proxy.service import CallFailedError, Service
 from kaas_proxy.settings import Settings
@@ -58,12 +58,9 @@ def create_service_app(settings: Settings) -> flask.Flask:
 
     @app.errorhandler(HTTPException)
     def http_error(error: HTTPException) -> flask.Response:
-        failure = CallerError(
-            "route_unknown",
-            f"{flask.request.method} {flask.request.path} is not part of the Service",
-            hint="it answers POST / with JSON or a CloudEvent, and GET /health/liveness and /health/readiness",
-        )
-        return json_answer(failure.row.knative or 404, {"error": failure.to_json()})
+        known = "it answers POST / with JSON or a CloudEvent, and GET /health/liveness and /health/readiness"
+        failure = answer_of_flask(error, known)
+        return json_answer(failure.row.knative or 503, {"error": failure.to_json()})
 
     return app
 

@@ -6,6 +6,7 @@ import os
 import shutil
 import uuid
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -23,14 +24,26 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
                 item.add_marker(pytest.mark.skip(reason=reason))
 
 
+@contextmanager
+def made() -> Iterator[Namespace]:
+    """A namespace of the strictest kind that Kubernetes knows; deleted at the end, volumes included."""
+    assert shutil.which("kubectl"), "the tests of a cluster need kubectl on the PATH"
+    one = Namespace(f"kaas-test-{uuid.uuid4().hex[:8]}", helm_binary(True))
+    one.kubectl("create", "namespace", one.name)
+    one.kubectl("label", "namespace", one.name, "pod-security.kubernetes.io/enforce=restricted")
+    try:
+        yield one
+    finally:
+        one.kubectl("delete", "namespace", one.name, "--timeout=180s")
+
+
 @pytest.fixture(scope="module")
 def namespace() -> Iterator[Namespace]:
-    """One of its own, of the strictest kind that Kubernetes knows; deleted at the end, volumes included."""
-    assert shutil.which("kubectl"), "the tests of a cluster need kubectl on the PATH"
-    made = Namespace(f"kaas-test-{uuid.uuid4().hex[:8]}", helm_binary(True))
-    made.kubectl("create", "namespace", made.name)
-    made.kubectl("label", "namespace", made.name, "pod-security.kubernetes.io/enforce=restricted")
-    try:
-        yield made
-    finally:
-        made.kubectl("delete", "namespace", made.name, "--timeout=180s")
+    with made() as one:
+        yield one
+
+
+@pytest.fixture(scope="module")
+def elsewhere() -> Iterator[Namespace]:
+    with made() as one:
+        yield one

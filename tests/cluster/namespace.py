@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from kaas.client import PoolClient, bearer
@@ -62,6 +63,28 @@ class Namespace:
         """Make a Secret; a dot in a file's name is written as two underscores."""
         data = {key.replace("__", "."): base64.b64encode(_bytes(text)).decode() for key, text in files.items()}
         self.apply({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "data": data})
+
+    def pod(self, name: str, program: str, image: str) -> None:
+        """Start a pod that runs a Python program, and has no more rights than the strictest kind of namespace gives."""
+        locked = {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
+        user = {"runAsNonRoot": True, "runAsUser": 65532, "seccompProfile": {"type": "RuntimeDefault"}}
+        command = ["python3", "-uc", program]
+        container = {"name": name, "image": image, "command": command, "securityContext": locked}
+        spec = {"securityContext": user, "containers": [container]}
+        labels = {"kaas.test/pod": name}
+        self.apply({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "labels": labels}, "spec": spec})
+        self.wait(f"pod/{name}", "condition=Ready")
+
+    def certificate(self, name: str, host: str) -> None:
+        """Make a Secret with a certificate for a host, signed by itself."""
+        with TemporaryDirectory() as folder:
+            certificate, key = Path(folder, "tls.crt"), Path(folder, "tls.key")
+            command = (
+                f"openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=kaas -addext subjectAltName=DNS:{host}"
+            )
+            _run([*command.split(), "-keyout", str(key), "-out", str(certificate)])
+            authority = certificate.read_bytes()
+            self.secret(name, tls__crt=authority, tls__key=key.read_bytes(), ca__crt=authority)
 
     @contextmanager
     def forward(self, target: str, port: int) -> Iterator[int]:

@@ -54,26 +54,9 @@ class Peer:
 
     def __init__(self, namespace: Namespace) -> None:
         self.namespace = namespace
-        locked = {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
-        container = {"name": "peer", "image": IMAGE, "command": ["python3", "-uc", PEER], "securityContext": locked}
-        user = {"runAsNonRoot": True, "runAsUser": 65532, "seccompProfile": {"type": "RuntimeDefault"}}
-        about = {"name": "peer", "labels": {"peer": "peer"}}
-        ports = [{"port": 80, "targetPort": 8080}]
-        namespace.apply(
-            {
-                "apiVersion": "v1",
-                "kind": "Pod",
-                "metadata": about,
-                "spec": {"securityContext": user, "containers": [container]},
-            },
-            {
-                "apiVersion": "v1",
-                "kind": "Service",
-                "metadata": about,
-                "spec": {"selector": about["labels"], "ports": ports},
-            },
-        )
-        namespace.wait("pod/peer", "condition=Ready")
+        namespace.pod("peer", PEER, IMAGE)
+        spec = {"selector": {"kaas.test/pod": "peer"}, "ports": [{"port": 80, "targetPort": 8080}]}
+        namespace.apply({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "peer"}, "spec": spec})
 
     def post(self, url: str, body: object, **headers: str) -> dict[str, Any]:
         """Its status, headers (names in lower case) and body."""
@@ -211,3 +194,16 @@ def test_an_event_outlasts_a_pool_that_restarts(peer: Peer, broker: str, release
     assert result is not None
     assert json.loads(result["body"])["z"] == ANSWER
     assert peer.received("ce-id", "patient", 1) is None, "it was no dead letter"
+
+
+def test_behind_a_certificate(peer: Peer, url: str, release: Release) -> None:
+    release.namespace.certificate("pool-tls", f"kaas.{release.namespace.name}.svc")
+    before = release.namespace.get("ksvc", "kaas-saxpy")["status"]["latestReadyRevisionName"]
+    release.upgrade({**service(), "tls.allowPlaintext": False, "tls.secret": "pool-tls"})
+    release.wait()
+    release.namespace.wait("ksvc/kaas-saxpy", "condition=Ready", 300)
+    after = release.namespace.get("ksvc", "kaas-saxpy")["status"]["latestReadyRevisionName"]
+    assert after != before
+    answer = peer.post(url, ARGUMENTS)
+    assert answer["status"] == 200, answer
+    assert json.loads(answer["body"])["z"] == ANSWER

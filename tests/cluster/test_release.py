@@ -116,6 +116,14 @@ def test_a_missing_secret_is_named_and_waited_for(release: Release) -> None:
         release.namespace.helm("uninstall", "third")
 
 
+def test_with_a_certificate(release: Release) -> None:
+    release.namespace.certificate("pool-tls", f"kaas.{release.namespace.name}.svc")
+    release.upgrade({**TRIAL, "tls.allowPlaintext": False, "tls.secret": "pool-tls"})
+    release.wait()
+    assert "listening on https://" in release.namespace.kubectl("logs", "kaas-0", "--container", "pool")
+    assert "right: the pool computed" in release.namespace.helm("test", "kaas", "--logs")
+
+
 def test_deleting_it_leaves_the_volumes_and_a_new_one_finds_them(release: Release) -> None:
     release.namespace.helm("uninstall", "kaas", "--wait")
     assert {"kaas-state", "kaas-store"} <= release.namespace.names("pvc")

@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import http.client
 import json
+import os
 import select
+import signal
 import socket
 import threading
 from collections.abc import Iterator
@@ -442,6 +444,34 @@ def test_sigterm_lets_what_runs_end(pool: ScriptedPool, action: Path, tmp_path: 
         kept.close()
 
 
+def test_sigterm_loses_nobody_who_has_connected(pool: ScriptedPool, action: Path, tmp_path: Path) -> None:
+    """Who waits to be accepted is answered."""
+    body = json.dumps({"x": [1], "y": [2], "z": "inline"}).encode()
+    request = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(body)
+    with ready_service(tmp_path, pool.url, action) as service, contextlib.ExitStack() as stack:
+        master = service.process.pid
+        (worker,) = Path(f"/proc/{master}/task/{master}/children").read_text().split()
+        os.kill(int(worker), signal.SIGSTOP)
+        waiting = [stack.enter_context(socket.create_connection(("127.0.0.1", service.port), 60)) for _ in range(8)]
+        for connection in waiting:
+            connection.sendall(request + body)
+        service.process.terminate()
+        wait_until(lambda: bool(pending_signals(worker) >> (signal.SIGTERM - 1) & 1))
+        os.kill(int(worker), signal.SIGCONT)
+        for connection in waiting:
+            answer = http.client.HTTPResponse(connection)
+            answer.begin()
+            assert (answer.status, json.loads(answer.read())) == (200, RESULT)
+        assert service.process.wait(60) == 0
+
+
+def pending_signals(process: str) -> int:
+    """The signals that wait for a process to run, as a mask."""
+    lines = Path(f"/proc/{process}/status").read_text().splitlines()
+    masks = [line.partition(":")[2] for line in lines if line.startswith(("SigPnd:", "ShdPnd:"))]
+    return int(masks[0], 16) | int(masks[1], 16)
+
+
 def test_a_pool_that_is_down_at_the_start(pool: ScriptedPool, action: Path, tmp_path: Path) -> None:
     with TcpProxy(pool.url) as between:
         between.stop()
@@ -528,3 +558,29 @@ def test_bound_arguments_that_a_bundle_of_the_pools_does_not_have(pool: Scripted
         assert service.request("GET", "/health/readiness").error["where"] == "KAAS_ARGUMENTS outptus"
         assert service.call({}).error["code"] == "action_unavailable"
         assert service.process.poll() is None
+
+
+def test_the_budget_is_for_everything_that_a_call_waits_for(pool: ScriptedPool, tmp_path: Path) -> None:
+    """Also for having the pool fetch the action again, which would wait for five minutes."""
+    over = threading.Event()
+    has_lost = threading.Event()
+    known = {"digest": digest_of(SAXPY.encode()), "name": "saxpy", "manifest": SAXPY}
+
+    def answer(request: Request) -> tuple[int, Any] | None:
+        if request.path == "/v1/bundles":
+            if has_lost.is_set():
+                over.wait(100)
+            return 200, known
+        if request.path == "/v1/invocations":
+            has_lost.set()
+            return 404, error("bundle_unknown")
+        return serving(SAXPY, go_well)(request)
+
+    pool.script = answer
+    with ready_service(tmp_path, pool.url, "s3://data/saxpy.zip", KAAS_BUDGET_MS="300") as service:
+        try:
+            refused = service.call({"x": [1], "y": [2], "z": "inline"})
+            assert (refused.status, refused.error["code"]) == (503, "action_unavailable")
+            assert not over.is_set()
+        finally:
+            over.set()
