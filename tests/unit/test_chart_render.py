@@ -153,20 +153,23 @@ def test_services_and_policies_select_pods_and_ports_that_are_there(helm: Helm, 
         if one["kind"] == "StatefulSet"
     ]
 
-    def ports(selector: dict[str, str]) -> set[str]:
+    def ports(selector: dict[str, str]) -> dict[str, int]:
         chosen = [inside for labels, inside in pods if selector.items() <= labels.items()]
         assert len(chosen) == 1, selector
-        return {port["name"] for container in chosen[0] for port in container.get("ports", [])}
+        return {port["name"]: port["containerPort"] for container in chosen[0] for port in container.get("ports", [])}
 
     policies = 0
     for manifest in manifests:
         spec = manifest.get("spec", {})
         if manifest["kind"] == "Service" and manifest["apiVersion"] == "v1":
-            assert {port["targetPort"] for port in spec["ports"]} <= ports(spec["selector"])
+            assert {port["targetPort"] for port in spec["ports"]} <= ports(spec["selector"]).keys()
         elif manifest["kind"] == "NetworkPolicy":
             policies += 1
             (rule,) = spec["ingress"]
-            assert {port["port"] for port in rule["ports"]} <= ports(spec["podSelector"]["matchLabels"])
+            to = [(spec["podSelector"], rule["ports"])]
+            to += [(one["to"][0]["podSelector"], one["ports"]) for one in spec["egress"] if "to" in one]
+            for selector, allowed in to:
+                assert {port["port"] for port in allowed} <= set(ports(selector["matchLabels"]).values())
             assert spec["policyTypes"] == ["Ingress", "Egress"]
         elif manifest["kind"] == "PodDisruptionBudget":
             ports(spec["selector"]["matchLabels"])
