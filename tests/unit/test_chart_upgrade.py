@@ -180,3 +180,32 @@ def test_secrets_that_lack_what_belongs_there_get_it_anew(
     assert len(made["kaas-client"]["token"]) >= 40
     assert json.loads(made["kaas-stores"]["stores.json"])["tenants"]["guest"]["secret_key"]
     assert [entry["tenant"] for entry in json.loads(made["kaas-tokens"]["tokens.json"])] == ["guest"]
+
+
+def test_no_value_changes_what_an_upgrade_may_not(helm: Helm) -> None:
+    """An API server refuses another selector of a StatefulSet, and of a volume's claim all but a larger size."""
+    seen: dict[str, set[str]] = {}
+    for names in (
+        ["gpu", "external", "own-tokens"],
+        ["gpu", "bundled", "plugin", "extras"],
+        ["emulated", "bundled", "knative", "stock", "extras"],
+    ):
+        more = ["pool.drainSeconds=7", "pool.persistence.size=1Ti", "store.bundled.size=1Ti", "mover.hostBytes=1G"]
+        for settings in (choose(*names), [*choose(*names), *more]):
+            for manifest in render(helm, settings):
+                spec = manifest.get("spec", {})
+                if manifest["kind"] == "StatefulSet":
+                    mutable = {"replicas", "template", "updateStrategy", "minReadySeconds"}
+                elif manifest["kind"] == "PersistentVolumeClaim":
+                    mutable = {"resources"}
+                else:
+                    continue
+                fixed = {key: value for key, value in spec.items() if key not in mutable}
+                place = f"{manifest['kind']}/{manifest['metadata']['name']}"
+                seen.setdefault(place, set()).add(json.dumps(fixed, sort_keys=True))
+    assert {place: len(specs) for place, specs in seen.items()} == {
+        "StatefulSet/kaas": 1,
+        "StatefulSet/kaas-store": 1,
+        "PersistentVolumeClaim/kaas-state": 1,
+        "PersistentVolumeClaim/kaas-store": 1,
+    }

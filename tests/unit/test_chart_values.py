@@ -79,11 +79,9 @@ TYPOS = {
     "devices=0": "/devices",
     "replicaCount=0": "/replicaCount",
     "engine=ray": "/engine",
-    "images.pool=kaas/pool": "/images/pool",
     "mover.hostBytes=2GB": "/mover/hostBytes",
     "pool.slots=many": "/pool/slots",
     "tls.secret=Pool_TLS": "/tls/secret",
-    "openwhisk.controller=openwhisk.example": "/openwhisk/controller",
     "test.outputs=out/test": "/test/outputs",
     "knative.services[0].nam=a": "nam",
     "knative.services[0].trigger.filter=a": "trigger",
@@ -117,9 +115,6 @@ TYPOS = {
     "images.pool=Kaas/Pool:1": "/images/pool",
     "images.store=a//b:1": "/images/store",
     "images.store=&a:1": "/images/store",
-    "openwhisk.controller=https://me@openwhisk.example": "/openwhisk/controller",
-    "openwhisk.controller=https://openwhisk.example:99999": "/openwhisk/controller",
-    "openwhisk.controller=https://openwhisk.example?a": "/openwhisk/controller",
     "imagePullSecrets[0].name=My_Registry": "/imagePullSecrets/0/name",
     "nameOverride=pool": "nameOverride",
 }
@@ -176,6 +171,11 @@ SERVICE = "knative.services[0].name=a"
 CONTRADICTIONS: list[tuple[list[str], str, str]] = [
     ([*GPU, "replicaCount=2"], "replicaCount is 2", "second release"),
     ([*GPU, "images.pool=kaas/pool:latest"], "images.pool is kaas/pool:latest", "a tag that stays"),
+    (
+        [*GPU, *choose("stock"), "openwhisk.controller=https://openwhisk.example/api"],
+        'openwhisk.controller is "https://openwhisk.example/api"',
+        "without a path",
+    ),
     ([*GPU, *choose("knative"), "knative.services[0].image=a:latest"], "services saxpy: image is a:latest", "a digest"),
     (
         [*GPU, "pool.resources.limits.memory=3Gi"],
@@ -237,6 +237,29 @@ def test_a_contradiction_is_refused_with_the_way_out(
     said = helm.refusal(*settings)
     assert problem in said
     assert way_out in said
+
+
+CONTROLLERS = [
+    "openwhisk.example",
+    "ftp://openwhisk.example",
+    "https://me@openwhisk.example",
+    "https://openwhisk.example:99999",
+    "https://openwhisk.example?a",
+    "https://open whisk",
+    "HTTPS://openwhisk.example",
+]
+
+
+@pytest.mark.parametrize("controller", CONTROLLERS)
+def test_what_the_pool_would_not_take_for_a_controller_is_refused_before(helm: Helm, controller: str) -> None:
+    said = helm.refusal(*GPU, *choose("stock"), f"openwhisk.controller={controller}")
+    assert f'openwhisk.controller is "{controller}"' in said
+
+
+@pytest.mark.parametrize("image", ["kaas/pool", "registry.example:5000/kaas/pool", "a:latest", "r:1/a/b:latest"])
+def test_an_image_that_may_be_another_one_tomorrow_is_refused(helm: Helm, image: str) -> None:
+    for key in ("pool", "emulated", "action", "store"):
+        assert f"images.{key} is {image}" in helm.refusal(*GPU, f"images.{key}={image}")
 
 
 REQUESTS = {

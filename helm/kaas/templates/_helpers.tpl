@@ -46,6 +46,13 @@ readOnlyRootFilesystem: {{ .readOnly }}
 capabilities: {drop: [ALL]}
 {{- end -}}
 
+{{/* Whether an image's name is another image tomorrow: no tag, or latest. A port is none. */}}
+{{- define "kaas.isMoving" -}}
+{{- if or (hasSuffix ":latest" .) (not (regexMatch "(:|@sha256:)[^/]+$" .)) -}}
+true
+{{- end -}}
+{{- end -}}
+
 {{/* A text as a variable's value or an argument, in which the kubelet would put variables for $(NAME). */}}
 {{- define "kaas.literal" -}}
 {{ . | replace "$" "$$" | quote }}
