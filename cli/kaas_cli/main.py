@@ -54,16 +54,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stderr.write("\ninterrupted\n")
         return 130
     except BrokenPipeError:
-        # Whoever read our output has had enough; nothing may be flushed into the closed pipe at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        # Whoever read our output has had enough.
+        _lead_output_nowhere()
         return 141
     except Exception as error:
         if os.environ.get("KAAS_DEBUG") == "1":
             traceback.print_exc()
         failure = as_failure(error)
         print_failure(failure)
+        try:
+            sys.stdout.flush()
+        except OSError:
+            _lead_output_nowhere()
         return failure.status
     return status
+
+
+def _lead_output_nowhere() -> None:
+    """So that what cannot be written is not written at exit either, which would end with 120 from Python 3.13 on."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _open_closed() -> None:

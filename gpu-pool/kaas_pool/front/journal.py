@@ -266,10 +266,14 @@ class Journal:
 
     def _connect(self) -> sqlite3.Connection:
         connection = sqlite3.connect(self._path, timeout=10.0, check_same_thread=False)
-        connection.execute("PRAGMA journal_mode = WAL")
-        connection.execute("PRAGMA synchronous = FULL")
-        # Without it a row that is replaced tells no trigger that it went.
-        connection.execute("PRAGMA recursive_triggers = ON")
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute("PRAGMA synchronous = FULL")
+            # Without it a row that is replaced tells no trigger that it went.
+            connection.execute("PRAGMA recursive_triggers = ON")
+        except BaseException:
+            connection.close()
+            raise
         return connection
 
     # The writing thread.
