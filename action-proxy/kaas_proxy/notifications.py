@@ -23,7 +23,7 @@ _TOLD_ABOUT = ("PutTagging", "DeleteTagging", "PutRetention", "PutLegalHold")
 
 
 @dataclass(frozen=True)
-class Stored:
+class StoredObject:
     """An object that was stored; `etag` as the store told it, if it did."""
 
     reference: Reference
@@ -37,7 +37,7 @@ class Nothing:
     reason: str
 
 
-def read_notification(data: Any) -> Stored | Nothing | None:
+def read_notification(data: Any) -> StoredObject | Nothing | None:
     """What a payload notifies of; None if it is no notification.
 
     Raises `argument_invalid` and `reference_invalid` for one that no single object can be taken from.
@@ -61,7 +61,7 @@ def read_notification(data: Any) -> Stored | Nothing | None:
     return _record(data) if isinstance(data.get("s3"), dict) else None
 
 
-def _record(record: Any) -> Stored | Nothing:
+def _record(record: Any) -> StoredObject | Nothing:
     name = _text(record, "eventName")
     if not name.removeprefix("s3:").startswith(_CREATED) or name.endswith(_TOLD_ABOUT):
         return Nothing(f"{shorten(name)} stores no object")
@@ -80,7 +80,7 @@ def _record(record: Any) -> Stored | Nothing:
             where="s3.object.key",
             hint="a key cannot have a '?', and not a '#' after .safetensors",
         )
-    return Stored(reference, etag if isinstance(etag, str) and etag else None)
+    return StoredObject(reference, etag if isinstance(etag, str) and etag else None)
 
 
 def _key(encoded: str) -> str:

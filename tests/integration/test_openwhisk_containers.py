@@ -67,7 +67,7 @@ def begin(machine: Machine, action: Executable, gate: Path) -> asyncio.Task[Answ
 
 async def until_waits(gate: Path) -> None:
     while not waits(gate):
-        await asyncio.sleep(0.01)
+        await asyncio.sleep(0.01)  # The system is who knows, and can only be asked.
 
 
 def test_a_process_stays_warm(machine: Machine) -> None:
@@ -237,7 +237,7 @@ def test_a_call_ends_idleness(directory: Path, tmp_path: Path) -> None:
             running = begin(machine, action, gate)
             answers.append(await machine.containers.run(other, call()))
             while is_alive(pid_of(answers[1])):  # It was idle later than the one that is called again.
-                await asyncio.sleep(0.01)
+                await asyncio.sleep(0.01)  # The system is who knows, and can only be asked.
             gate.touch()
             return [answers[0], await running]
 

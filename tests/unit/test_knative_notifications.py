@@ -14,7 +14,7 @@ from kaas.call import Call
 from kaas.errors import CallerError
 from kaas.manifest import Manifest
 from kaas.references import Reference
-from kaas_proxy.notifications import Nothing, Stored, read_notification, refuse_loop
+from kaas_proxy.notifications import Nothing, StoredObject, read_notification, refuse_loop
 
 #: As AWS sends it, without what nobody here reads.
 AWS: dict[str, Any] = {
@@ -36,11 +36,11 @@ def record(key: str = "in/x.npy", event: str = "ObjectCreated:Put", bucket: str 
 
 
 def test_the_forms_that_stores_send() -> None:
-    found = Stored(Reference.parse("s3://photos/in/cat 1.npy?versionId=v7", ""), "0123")
+    found = StoredObject(Reference.parse("s3://photos/in/cat 1.npy?versionId=v7", ""), "0123")
     assert read_notification({"Records": [AWS]}) == found
     assert read_notification(AWS) == found, "as the data of a CloudEvent"
     minio = {"EventName": "s3:ObjectCreated:Put", "Key": "photos/x", "Records": [record(event="s3:ObjectCreated:Put")]}
-    assert read_notification(minio) == Stored(Reference("s3", "photos", "in/x.npy"), None)
+    assert read_notification(minio) == StoredObject(Reference("s3", "photos", "in/x.npy"), None)
 
 
 @given(key=st.text(st.characters(exclude_categories=["Cs", "Cc"], exclude_characters="?"), min_size=1, max_size=30))
@@ -49,7 +49,7 @@ def test_keys_are_decoded(key: str) -> None:
     if key.endswith("/") or any(part in (".", "..") for part in parts) or not key.strip("/"):
         return
     told = read_notification(record(quote_plus(key)))
-    assert isinstance(told, Stored)
+    assert isinstance(told, StoredObject)
     assert (told.reference.key, told.reference.version) == (key, None)
 
 
@@ -106,7 +106,7 @@ def test_what_no_single_object_can_be_taken_from(data: Any, code: str, where: st
 @pytest.mark.parametrize(("version", "found"), [("v7", "v7"), ("null", None), ("", None), (None, None), (7, None)])
 def test_versions(version: Any, found: str | None) -> None:
     told = read_notification(record(versionId=version, eTag=""))
-    assert told == Stored(Reference("s3", "photos", "in/x.npy", version=found), None)
+    assert told == StoredObject(Reference("s3", "photos", "in/x.npy", version=found), None)
 
 
 def refusal(watched: str | None, **arguments: Any) -> CallerError | None:
